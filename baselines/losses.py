@@ -1,0 +1,37 @@
+"""The losses of the baselines, each a mean over the examples of a micro-batch.
+
+The mean is over examples alone, so that micro-batches weighted by their size add up to the loss of the batch.
+All of it is computed in float32, whatever the autocast.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional as F
+
+
+def task_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Cross entropy of `logits` (batch, classes) for int labels (batch,); MSE of (batch, 1) for float labels."""
+    if labels.is_floating_point():
+        return F.mse_loss(logits.float().squeeze(-1), labels)
+    return F.cross_entropy(logits.float(), labels)
+
+
+def distillation_loss(logits: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
+    """T^2 * KL(softmax(teacher / T) || softmax(logits / T)), the mean over the batch (Hinton et al. 2015, section 2).
+
+    Both (batch, classes). "Batch mean", not the mean over batch x classes that the released PKD code takes, which
+    halves the term for two classes.
+    """
+    student = F.log_softmax(logits.float() / temperature, dim=-1)
+    target = F.log_softmax(teacher.float() / temperature, dim=-1)
+    return F.kl_div(student, target, reduction="batchmean", log_target=True) * temperature**2
+
+
+def patient_loss(states: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    """MSE between L2-normalised [CLS] states, both (batch, layers, hidden) (Sun et al. 2019, section 3.2).
+
+    The mean runs over batch, layers and hidden units, as in their released code; their equation sums instead,
+    which is why its beta is in the hundreds here.
+    """
+    return F.mse_loss(F.normalize(states.float(), dim=-1), F.normalize(teacher.float(), dim=-1))

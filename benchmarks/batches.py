@@ -1,0 +1,127 @@
+"""Tokenised splits, and the batches a step sees.
+
+A split is tokenised once per process and kept flat: token ids end to end with offsets. A batch's members come from the
+run's data stream alone. Inside a batch the examples may be sorted by length and cut into micro-batches, each padded to its own
+longest: same members, same gradient (to rounding), less padding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from baselines.method import Batch
+from benchmarks.data import Source, load_splits
+from benchmarks.encoder import EncoderSource, load_tokenizer
+from benchmarks.streams import epoch_order
+from benchmarks.tasks import Task
+
+EVALUATION_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """One tokenised split. `ids`, `types`: flat (tokens,) int64; `offsets`: (examples + 1,); `labels`, `idx`: (examples,)."""
+
+    ids: torch.Tensor
+    types: torch.Tensor | None
+    offsets: torch.Tensor
+    labels: torch.Tensor
+    idx: NDArray[np.int64]
+    pad_id: int
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def lengths(self) -> torch.Tensor:
+        return self.offsets.diff()
+
+    def collate(self, rows: torch.Tensor, device: str) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        """Inputs padded to the longest of `rows` (n,), and labels, on `device`."""
+        lengths = self.lengths[rows]
+        position = torch.arange(int(lengths.max()))
+        mask = position < lengths[:, None]
+        flat = self.offsets[rows][:, None] + position
+        flat = flat.clamp(max=len(self.ids) - 1)
+        inputs = {"input_ids": self.ids[flat].masked_fill(~mask, self.pad_id), "attention_mask": mask.long()}
+        if self.types is not None:
+            inputs["token_type_ids"] = self.types[flat].masked_fill(~mask, 0)
+        return {name: tensor.to(device) for name, tensor in inputs.items()}, self.labels[rows].to(device)
+
+
+class WordHash:
+    """Stands in for the tokenizer of a random encoder, in dry runs only: one id per word, [CLS] 1, [SEP] 2."""
+
+    pad_token_id = 0
+
+    def __init__(self, vocabulary: int) -> None:
+        self.vocabulary = vocabulary
+
+    def __call__(self, *texts: list[str], max_length: int, **_: Any) -> dict[str, list[list[int]]]:
+        ids, types = [], []
+        for parts in zip(*texts, strict=True):
+            row, kind = [1], [0]
+            for segment, part in enumerate(parts):
+                words = [3 + sum(word.encode()) % (self.vocabulary - 3) for word in part.split()] + [2]
+                row, kind = row + words, kind + [segment] * len(words)
+            ids.append(row[:max_length])
+            types.append(kind[:max_length])
+        return {"input_ids": ids, "token_type_ids": types}
+
+
+@lru_cache(maxsize=8)
+def tokenise(encoder: EncoderSource, source: Source, max_length: int) -> dict[str, Tokens]:
+    """Train and dev splits of a task under the encoder's tokenizer, truncated to `max_length` tokens."""
+    tokenizer = WordHash(dict(encoder.shape)["vocab_size"]) if encoder.random else load_tokenizer(encoder)
+    return {split: _tokenise(tokenizer, source.task, rows, max_length) for split, rows in load_splits(source).items()}
+
+
+def _tokenise(tokenizer: Any, task: Task, rows: Any, max_length: int) -> Tokens:
+    texts = [rows.data[column].to_pylist() for column in task.columns]
+    encoded = tokenizer(*texts, max_length=max_length, truncation=True, padding=False, return_attention_mask=False)
+    ids = encoded["input_ids"]
+    types = encoded.get("token_type_ids")
+    labels = torch.tensor(rows.data["label"].to_pylist(), dtype=torch.float32 if task.regression else torch.int64)
+    return Tokens(
+        ids=torch.tensor([i for row in ids for i in row]),
+        types=None if types is None else torch.tensor([i for row in types for i in row]),
+        offsets=torch.tensor([0, *np.cumsum([len(row) for row in ids])]),
+        labels=labels,
+        idx=np.asarray(rows.data["idx"].to_pylist(), dtype=np.int64),
+        pad_id=tokenizer.pad_token_id,
+    )
+
+
+def training_rows(seed: int, examples: int, batch_size: int, steps: int) -> Iterator[torch.Tensor]:
+    """The members of each batch in order, one (n,) tensor a step; the last batch of an epoch may be smaller."""
+    epoch, given = 0, 0
+    while given < steps:
+        order = epoch_order(seed, epoch, examples)
+        for rows in order.split(batch_size)[: steps - given]:
+            yield rows
+            given += 1
+        epoch += 1
+
+
+def micro_batches(
+    tokens: Tokens, rows: torch.Tensor, parts: int, device: str, outputs: dict[str, torch.Tensor]
+) -> Iterator[Batch]:
+    """`rows` as `parts` micro-batches of near-equal size, by length, with the predecessor's `outputs` for them."""
+    if parts > 1:
+        rows = rows[tokens.lengths[rows].argsort(stable=True)]
+    for part in rows.tensor_split(min(parts, len(rows))):
+        inputs, labels = tokens.collate(part, device)
+        yield Batch(inputs, labels, {name: tensor[part].to(device) for name, tensor in outputs.items()})
+
+
+def evaluation_batches(tokens: Tokens, device: str) -> Iterator[tuple[torch.Tensor, dict[str, torch.Tensor]]]:
+    """(rows, inputs) over a whole split by length, so that little is padding; the order never depends on a seed."""
+    for rows in tokens.lengths.argsort(stable=True).split(EVALUATION_BATCH):
+        yield rows, tokens.collate(rows, device)[0]

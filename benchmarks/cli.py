@@ -1,0 +1,281 @@
+"""The command line: `python -m benchmarks plan | run | export | report | speed | doctor | reproduce`.
+
+    python -m benchmarks plan minilm
+    python -m benchmarks run minilm --tasks rte --seeds 1 --set training.epochs=1
+    python -m benchmarks report results/runs/minilm
+
+Tables for people go to stderr or a terminal, documents (--json, export, the report's path) to stdout.
+Exit codes: 0 done, 1 a run or check failed, 2 bad input (one line), 75 interrupted and resumable.
+Nothing heavy is imported before a command needs it; `report` and `export` never load torch.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from benchmarks.errors import BAD_INPUT, DONE, FAILED, INTERRUPTED, RESULTS, SuiteError, nearest
+
+if TYPE_CHECKING:
+    from benchmarks.plan import Plan, Run
+    from benchmarks.store import Store
+
+app = typer.Typer(
+    add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True,
+    help="Train BERT-of-Theseus beside its baselines under one runner, and compare.",
+)  # fmt: skip
+
+SuiteName = Annotated[str, typer.Argument(help="demo, minilm, paper, auto or a .toml file", metavar="SUITE")]
+ResultsFolder = Annotated[Path | None, typer.Argument(help="a suite's results folder (default: the last one)")]
+Results = Annotated[Path | None, typer.Option(help="results folder (default: results/runs/SUITE)")]
+Settings = Annotated[list[str] | None, typer.Option("--set", help="override a suite key, e.g. training.epochs=1")]
+Tasks = Annotated[str, typer.Option(help="only these tasks, comma-separated")]
+Methods = Annotated[str, typer.Option(help="only these methods or arms, comma-separated")]
+Seeds = Annotated[str, typer.Option(help="only these seeds, comma-separated")]
+Workers = Annotated[int | None, typer.Option(min=1, help="processes at once (default: cores / threads)")]
+EngineName = Annotated[str, typer.Option("--engine", help="local (ray will follow)")]
+Json = Annotated[bool, typer.Option("--json", help="one JSON document on stdout")]
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _split(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(part) for part in _split(text)]
+    except ValueError:
+        raise SuiteError(f"--seeds {text}: seeds are whole numbers, comma-separated") from None
+
+
+def _prepare(suite_name: str, results: Path | None, settings: list[str] | None, tasks: str) -> tuple[Plan, Store]:
+    """Load, check and plan a suite; every command that computes begins here."""
+    from benchmarks.auto import resolve_suite
+    from benchmarks.plan import make_plan
+    from benchmarks.store import Store
+    from benchmarks.suite import load_suite
+
+    suite = load_suite(resolve_suite(suite_name, say), settings or [])
+    for name in _split(tasks):
+        if name not in suite.tasks:
+            raise SuiteError(f"suite {suite.name} has no task {name!r}: {nearest(name, suite.tasks)}")
+    plan = make_plan(suite, _split(tasks))
+    for warning in plan.warnings:
+        say(f"warning: {warning}")
+    return plan, Store(results or RESULTS / suite.name)
+
+
+@app.command()
+def plan(
+    suite: SuiteName, results: Results = None, tasks: Tasks = "", methods: Methods = "", seeds: Seeds = "",
+    settings: Settings = None, as_json: Json = False,
+) -> int:  # fmt: skip
+    """Every run with its id, what is already done, and the estimated time."""
+    from benchmarks.cost import estimates
+    from benchmarks.show import plan_document, plan_table
+
+    planned, store = _prepare(suite, results, settings, tasks)
+    runs = planned.select(_split(tasks), _split(methods), _numbers(seeds))
+    document = plan_document(planned, runs, estimates(runs, planned.suite, store), store)
+    print(json.dumps(document, indent=1) if as_json else plan_table(document))
+    return DONE
+
+
+@app.command()
+def run(
+    suite: SuiteName, results: Results = None, tasks: Tasks = "", methods: Methods = "", seeds: Seeds = "",
+    workers: Workers = None, engine: EngineName = "local", settings: Settings = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="a few steps of every cell, nothing kept")] = False,
+    steps: Annotated[int, typer.Option(min=1, help="steps of a dry run")] = 2,
+) -> int:  # fmt: skip
+    """Execute what is missing. Safe to interrupt and repeat."""
+    from benchmarks.dry import dry_run as rehearse
+
+    planned, store = _prepare(suite, results, settings, tasks)
+    runs = planned.select(_split(tasks), _split(methods), _numbers(seeds))
+    if dry_run:
+        rehearse(planned, runs, steps, say)
+        return DONE
+    return _execute(planned, store, runs, workers, engine)
+
+
+def _execute(planned: Plan, store: Store, runs: list[Run], workers: int | None, engine: str) -> int:
+    from benchmarks.engine import WorkerDied, default_workers, find_engine
+    from benchmarks.show import Progress
+
+    execute_all = find_engine(engine)
+    _refuse_random(planned)
+    missing = [run for run in runs if store.result(run) is None]
+    store.open()
+    store.sweep()
+    _fetch(planned, missing)
+    store.write_suite(planned)
+    failed = [run for run in runs if (result := store.result(run)) and result["status"] == "failed"]
+    with Progress(total=len(runs), done=len(runs) - len(missing), failed=len(failed)) as progress:
+        try:
+            execute_all(missing, store.path, workers or default_workers(planned.device), progress.report)
+        except WorkerDied as error:
+            say(f"error: {error}")
+            return FAILED
+    return FAILED if progress.failed else DONE
+
+
+def _refuse_random(planned: Plan) -> None:
+    if planned.encoder.random:
+        raise SuiteError("encoder.random is for plan and run --dry-run only: its numbers would mean nothing")
+
+
+def _fetch(planned: Plan, missing: list[Run]) -> None:
+    """Data and encoder from the hub, if that is where they are: here once, not in every worker."""
+    from benchmarks.data import load_splits
+    from benchmarks.encoder import fetch
+
+    if missing:
+        fetch(planned.encoder)
+        for source in {run.task.name: run.source for run in missing}.values():
+            load_splits(source)
+
+
+@app.command()
+def speed(
+    suite: SuiteName, results: Results = None, settings: Settings = None, as_json: Json = False,
+) -> int:  # fmt: skip
+    """Paired inference timing of predecessor and successor, kept as the suite's speed.json."""
+    planned, store = _prepare(suite, results, settings, "")
+    _refuse_random(planned)
+    store.open()
+    store.write_suite(planned)
+    conditions = _time(planned, store)
+    if as_json:
+        print(json.dumps({"schema": 1, "conditions": conditions}))
+    return DONE
+
+
+def _time(planned: Plan, store: Store) -> list[dict[str, Any]]:
+    from benchmarks.encoder import fetch
+    from benchmarks.speed import measure
+    from benchmarks.suite import Speed
+
+    fetch(planned.encoder)
+    conditions = []
+    for found in measure(planned, planned.suite.speed or Speed()):
+        conditions.append(found)
+        say(
+            f"speed-up {found['ratio']:.3f} ({found['ratio_low']:.3f} to {found['ratio_high']:.3f}"
+            f"{'' if found['decided'] else ', undecided'}) at batch {found['batch_size']}, length {found['length']}, "
+            f"{found['threads']} thread(s), {found['device']} {found['precision']}, {found['rounds']} rounds"
+        )
+    store.write_speed(conditions)
+    return conditions
+
+
+def _last_results() -> Path:
+    found = sorted(RESULTS.glob("*/suite.json"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise SuiteError(f"no results under {RESULTS}: run a suite first, for example python -m benchmarks run demo")
+    return found[-1].parent
+
+
+@app.command()
+def export(
+    results: ResultsFolder = None,
+    format_: Annotated[str, typer.Option("--format", help="csv, parquet or json")] = "csv",
+    output: Annotated[Path | None, typer.Option(help="file to write (default: stdout)")] = None,
+) -> int:
+    """The results table: one row per run, protocol and metric."""
+    from reports import ReportError
+    from reports import export as export_results
+
+    try:
+        data = export_results(results or _last_results(), format_)
+    except ReportError as error:
+        raise SuiteError(str(error)) from None
+    if output is None:
+        sys.stdout.buffer.write(data)
+    else:
+        _write(output, data)
+    return DONE
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise SuiteError(f"cannot write {path} ({error.strerror}): choose another --output") from None
+
+
+@app.command()
+def report(
+    results: ResultsFolder = None,
+    output: Annotated[Path | None, typer.Option(help="folder (default: RESULTS/report)")] = None,
+) -> int:
+    """The HTML report, with the main table as CSV and LaTeX beside it."""
+    print(_report(results or _last_results(), output))
+    return DONE
+
+
+def _report(results: Path, output: Path | None) -> Path:
+    from reports import ReportError, render
+
+    try:
+        return render(results, output)
+    except ReportError as error:
+        raise SuiteError(str(error)) from None
+    except OSError as error:
+        raise SuiteError(f"cannot write the report of {results} ({error.strerror}): choose another --output") from None
+
+
+@app.command()
+def reproduce(
+    suite: SuiteName = "auto", results: Results = None, settings: Settings = None, workers: Workers = None
+) -> int:
+    """Run a suite, time inference, write the report and print where it is: what `make reproduce-glue` calls."""
+    planned, store = _prepare(suite, results, settings, "")
+    code = _execute(planned, store, planned.runs, workers, "local")
+    if planned.suite.speed and not (store.path / "speed.json").is_file():
+        _time(planned, store)
+    print(f"report: {_report(store.path, None)}")
+    return code
+
+
+@app.command()
+def doctor(as_json: Json = False) -> int:
+    """What this machine can run: device, precision, threads, data, encoders, and a determinism probe."""
+    from benchmarks.doctor import examine, show
+
+    found = examine()
+    print(json.dumps(found, indent=1) if as_json else show(found))
+    return DONE if found["determinism"]["bit_equal"] else FAILED
+
+
+def main() -> None:
+    """Run the command line and exit with its code; a user's mistake is one line, never a traceback."""
+    try:
+        code = app(standalone_mode=False)
+    except SuiteError as error:
+        say(f"error: {' '.join(str(error).split())}")
+        code = BAD_INPUT
+    except KeyboardInterrupt:
+        code = _interrupted()
+    except Exception as error:
+        if type(error).__name__ == "Abort":  # what typer makes of Ctrl-C
+            code = _interrupted()
+        elif hasattr(error, "format_message"):  # its usage errors
+            say(f"error: {error.format_message()} (see --help)")
+            code = BAD_INPUT
+        else:
+            raise
+    sys.exit(code or DONE)
+
+
+def _interrupted() -> int:
+    say("interrupted: finished runs are kept, the same command goes on from here")
+    return INTERRUPTED

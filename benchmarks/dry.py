@@ -1,0 +1,67 @@
+"""A rehearsal: the first steps of every cell in memory, with a random or pretrained stand-in for the predecessor.
+
+Shows that a suite runs on this machine (shapes, memory, precision) and what a step costs, before hours are spent.
+Nothing is written and no score is printed: a rehearsal has no result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from baselines.method import Given
+from benchmarks import device as devices
+from benchmarks.batches import Tokens, tokenise
+from benchmarks.data import TRAIN
+from benchmarks.encoder import fetch, load_pretrained
+from benchmarks.evaluation import predecessor_outputs
+from benchmarks.plan import Plan, Run
+from benchmarks.streams import stream_seed
+from benchmarks.training import train
+
+
+def dry_run(plan: Plan, runs: Sequence[Run], steps: int, say: Callable[[str], None]) -> None:
+    """`steps` optimizer steps of every cell, one line each with loss and seconds a step."""
+    fetch(plan.encoder)
+    devices.apply(plan.device)
+    if plan.encoder.random:
+        say("dry run on random weights; words are hashed to ids in place of the tokenizer")
+    for run in {(run.task.name, run.arm): run for run in reversed(runs)}.values():
+        _rehearse(run, steps, say)
+
+
+def head(tokens: Tokens, examples: int) -> Tokens:
+    """The first examples of a split."""
+    count = min(examples, len(tokens))
+    end = int(tokens.offsets[count])
+    return replace(
+        tokens,
+        ids=tokens.ids[:end],
+        types=None if tokens.types is None else tokens.types[:end],
+        offsets=tokens.offsets[: count + 1],
+        labels=tokens.labels[:count],
+        idx=tokens.idx[:count],
+    )
+
+
+def _rehearse(run: Run, steps: int, say: Callable[[str], None]) -> None:
+    tokens = head(tokenise(run.encoder, run.source, run.max_length)[TRAIN], steps * run.training.batch_size)
+    method = run.build()
+
+    def pretrained() -> object:
+        return load_pretrained(run.encoder, run.task, stream_seed(run.seed, "head"), run.device.attention)
+
+    given = Given(pretrained, pretrained, run.layers, stream_seed(run.seed, "gates"), run.steps)
+    outputs = {}
+    if method.needs:
+        outputs = predecessor_outputs(given.predecessor().to(run.device.device), tokens, method.needs, run.device)
+    model = method.build(given).to(run.device.device)
+    losses: list[float | None] = []
+    settings = run.training.model_copy(update={"max_steps": steps})
+    trained = train(
+        method, model, tokens, outputs, settings, run.seed, run.device, lambda point: losses.append(point.loss)
+    )
+    say(
+        f"{run.task.name} {run.arm}: loss {losses[-1]:.4f}, {trained.train_seconds / trained.steps:.2f} s a step, "
+        f"{run.steps:,} steps planned"
+    )

@@ -1,0 +1,158 @@
+"""The pretrained encoder: found, hashed, checked, and loaded as a classifier with the seed's fresh head.
+
+Weights come from safetensors only and no remote code is ever run. The hub is read at a pinned revision.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import snapshot_download
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+from transformers.utils import logging
+
+from benchmarks.errors import ROOT, SuiteError
+from benchmarks.suite import Encoder
+from benchmarks.tasks import Task
+
+WEIGHTS = "model.safetensors"
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json")
+
+logging.set_verbosity_error()  # "some weights were newly initialized" is the head, and is meant to be
+logging.disable_progress_bar()
+
+
+@dataclass(frozen=True)
+class EncoderSource:
+    """`location`: folder, or hub name read at `revision`, or "random". `hash` identifies weights, config and tokenizer."""
+
+    name: str
+    location: str
+    revision: str | None
+    hash: str
+    layers: int
+    shape: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def random(self) -> bool:
+        return self.location == "random"
+
+
+def find_encoder(encoder: Encoder) -> EncoderSource:
+    """Locate, hash and check the encoder. Raises `SuiteError` for a missing, changed or ill-fitting one."""
+    if encoder.random:
+        return EncoderSource(
+            encoder.name, "random", None, "random", encoder.layers, tuple(sorted(encoder.shape.items()))
+        )
+    path = _folder(encoder)
+    if path is None:
+        if encoder.revision is None:
+            raise SuiteError(
+                f"encoder {encoder.name}: set ENCODER_DIR to its save_pretrained folder, or encoder.revision"
+            )
+        return EncoderSource(
+            encoder.name, encoder.name, encoder.revision, f"{encoder.name}@{encoder.revision}", encoder.layers
+        )
+    weights = path / WEIGHTS
+    for needed in (weights, path / "config.json"):
+        if not needed.is_file():
+            raise SuiteError(
+                f"encoder {encoder.name}: {needed} is missing: point ENCODER_DIR at a save_pretrained folder"
+            )
+    found = hashlib.sha256(weights.read_bytes()).hexdigest()
+    if encoder.sha256 is not None and found != encoder.sha256:
+        raise SuiteError(f"encoder {encoder.name}: {weights} has sha256 {found}, the suite expects {encoder.sha256}")
+    shape = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    depth = shape.get("num_hidden_layers", shape.get("n_layers", shape.get("n_layer")))
+    if depth != encoder.layers:
+        raise SuiteError(f"encoder {encoder.name}: {path} has {depth} layers, the suite says {encoder.layers}")
+    digest = hashlib.sha256(found.encode())
+    for name in ("config.json", *TOKENIZER_FILES):
+        if (path / name).is_file():
+            digest.update(name.encode() + hashlib.sha256((path / name).read_bytes()).digest())
+    return EncoderSource(encoder.name, str(path), None, digest.hexdigest(), encoder.layers)
+
+
+def _folder(encoder: Encoder) -> Path | None:
+    given = encoder.path or os.environ.get("ENCODER_DIR")
+    if given is None:
+        return None
+    path = Path(given)
+    if not path.is_absolute() and not path.is_dir():
+        path = ROOT / given  # a suite names the shipped encoder from the repository's root
+    if not path.is_dir():
+        raise SuiteError(f"encoder {encoder.name}: {given} is not a folder: correct ENCODER_DIR (or encoder.path)")
+    return path
+
+
+def _labels(task: Task) -> dict[str, Any]:
+    if task.regression:
+        return {"num_labels": 1, "problem_type": "regression"}
+    return {"id2label": dict(enumerate(task.labels)), "label2id": {name: i for i, name in enumerate(task.labels)}}
+
+
+def load_pretrained(source: EncoderSource, task: Task, head_seed: int, attention: str) -> Any:
+    """The encoder under a head for `task` whose initial weights `head_seed` alone decides; float32, eval mode."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(head_seed)
+        if source.random:
+            config = AutoConfig.for_model("bert", **dict(source.shape), **_labels(task))
+            return AutoModelForSequenceClassification.from_config(config, attn_implementation=attention).eval()
+        return AutoModelForSequenceClassification.from_pretrained(
+            source.location, revision=source.revision, dtype=torch.float32, attn_implementation=attention,
+            trust_remote_code=False, use_safetensors=True, **_labels(task),
+        )  # fmt: skip
+
+
+def load_finetuned(folder: Path, attention: str) -> Any:
+    """A classifier saved by a run, or by the user: weights and head as they are; float32, eval mode."""
+    return AutoModelForSequenceClassification.from_pretrained(
+        folder, dtype=torch.float32, attn_implementation=attention, trust_remote_code=False, use_safetensors=True
+    )
+
+
+def load_tokenizer(source: EncoderSource) -> Any:
+    """The encoder's own tokenizer (fast)."""
+    return AutoTokenizer.from_pretrained(source.location, revision=source.revision, trust_remote_code=False)
+
+
+def check_predecessor(folder: str, task: Task, layers: int) -> str:
+    """Check that a fine-tuned model can be the predecessor for `task`; its hash.
+
+    Its head is kept frozen by Theseus, so it must be the task's own: as many outputs as the task has labels, in
+    the task's order where the config names them. Raises `SuiteError` otherwise.
+    """
+    path = Path(folder)
+    if not (path / WEIGHTS).is_file() or not (path / "config.json").is_file():
+        raise SuiteError(f"predecessor for {task.name}: {folder} is not a save_pretrained folder with {WEIGHTS}")
+    config = AutoConfig.from_pretrained(path, trust_remote_code=False)
+    place = f"predecessor for {task.name} in {folder}"
+    if config.num_hidden_layers != layers:
+        raise SuiteError(f"{place} has {config.num_hidden_layers} layers, the suite's encoder {layers}")
+    if config.num_labels != task.outputs:
+        raise SuiteError(f"{place} has a head of {config.num_labels} outputs, the task needs {task.outputs}")
+    names = [config.id2label.get(i) for i in range(task.outputs)]
+    generic = [f"LABEL_{i}" for i in range(task.outputs)]
+    if not task.regression and names != list(task.labels) and names != generic:
+        raise SuiteError(f"{place} orders its labels {names}, the task {list(task.labels)}: its head does not fit")
+    return hashlib.sha256((path / WEIGHTS).read_bytes() + (path / "config.json").read_bytes()).hexdigest()
+
+
+def fetch(source: EncoderSource) -> None:
+    """Make sure the encoder can be loaded, fetching it from the hub if need be. Raises `SuiteError` where it cannot."""
+    if source.revision is None:
+        return
+    try:
+        snapshot_download(source.location, revision=source.revision, allow_patterns=["*.json", "*.txt", WEIGHTS])
+    except Exception as error:  # the hub client raises a dozen kinds, from sockets to its own
+        line = " ".join(str(error).split())[:200]
+        raise SuiteError(
+            f"encoder {source.name}@{source.revision} cannot be had from the hub ({line}): "
+            "set ENCODER_DIR to a local save_pretrained folder"
+        ) from None

@@ -1,0 +1,90 @@
+"""Where runs execute. `local`: worker processes on this machine; `ray` is the seam for a cluster.
+
+Each worker computes with the suite's fixed number of threads, so a run's numbers do not depend on how many others run
+beside it. A run starts when its predecessor is done; predecessors and long runs go first.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+
+from benchmarks import device as devices
+from benchmarks.errors import SuiteError
+from benchmarks.execute import execute
+from benchmarks.plan import Run
+from benchmarks.suite import Device
+
+Report = Callable[[Run, dict[str, Any]], None]
+Engine = Callable[[Sequence[Run], Path, int, Report], None]
+
+
+class WorkerDied(RuntimeError):
+    """A worker process ended without an answer; what it ran has no result and will run again."""
+
+
+def default_workers(device: Device) -> int:
+    """One worker per `threads` cores on a CPU; one on a GPU."""
+    if device.device == "cuda":
+        return 1
+    return max(1, len(os.sched_getaffinity(0)) // device.threads)
+
+
+def find_engine(name: str) -> Engine:
+    """The engine of that name. Raises `SuiteError` for one that is not built yet or unknown."""
+    if name == "local":
+        return run_local
+    if name == "ray":
+        raise SuiteError("--engine ray is not available yet: use --engine local with --workers N")
+    raise SuiteError(f"unknown engine {name!r}: there is local (ray will follow)")
+
+
+def _start_worker(device: Device) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    devices.apply(device)
+
+
+def run_local(runs: Sequence[Run], results: Path, workers: int, report: Report) -> None:
+    """Execute `runs` (those already done left out by the caller) and `report` each as it ends.
+
+    Raises `WorkerDied` if the system kills a worker; KeyboardInterrupt passes through with all workers stopped.
+    """
+    if not runs:
+        return
+    device = runs[0].device
+    os.environ["OMP_NUM_THREADS"] = str(device.threads)  # read when a worker loads torch
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(min(workers, len(runs)), context, initializer=_start_worker, initargs=(device,))
+    try:
+        _schedule(pool, runs, results, report)
+    except BrokenProcessPool:
+        raise WorkerDied("a worker process was killed (out of memory?): run the same command to go on") from None
+    except BaseException:
+        for process in multiprocessing.active_children():
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _schedule(pool: ProcessPoolExecutor, runs: Sequence[Run], results: Path, report: Report) -> None:
+    waiting = sorted(runs, key=lambda run: (run.predecessor is not None, -run.steps * run.layers))
+    open_ids = {run.id for run in runs}
+    active: dict[Future[dict[str, Any]], Run] = {}
+    while waiting or active:
+        ready = [run for run in waiting if run.predecessor not in open_ids]
+        for run in ready:
+            active[pool.submit(execute, run, results)] = run
+        waiting = [run for run in waiting if run not in ready]
+        done, _ = wait(active, return_when=FIRST_COMPLETED)
+        for future in done:
+            run = active.pop(future)
+            report(run, future.result())
+            open_ids.discard(run.id)

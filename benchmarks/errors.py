@@ -1,0 +1,23 @@
+"""What all of `benchmarks` shares without importing anything heavy: errors, exit codes, folders."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "results" / "runs"
+
+DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 75
+
+
+class SuiteError(ValueError):
+    """Bad input: one line that says what is wrong, where, and what to do. The CLI exits with 2."""
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """The tail of an error about an unknown name: the nearest valid one, or all of them."""
+    choices = list(valid)
+    near = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
+    return f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(choices)}"

@@ -1,0 +1,129 @@
+"""What the command line prints: the plan as a table or document, and the progress of a run."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+
+from benchmarks.cost import Estimate
+from benchmarks.engine import default_workers
+from benchmarks.plan import Plan, Run
+from benchmarks.store import Store
+
+LARGEST = 5
+
+
+def plan_document(plan: Plan, runs: Sequence[Run], estimates: dict[str, Estimate], store: Store) -> dict[str, Any]:
+    """The plan as plain data: what `plan --json` prints."""
+    rows = []
+    for run in runs:
+        result = store.result(run)
+        guess = estimates[run.id]
+        rows.append(
+            {
+                "run_id": run.id,
+                "task": run.task.name,
+                "method": run.method,
+                "arm": run.arm,
+                "seed": run.seed,
+                "steps": run.steps,
+                "predecessor": run.predecessor,
+                "status": result["status"] if result else "missing",
+                "estimated_seconds": round(guess.seconds, 1),
+                "estimated_operations": guess.operations,
+                "folder": str(store.path / run.folder),
+            }
+        )
+    open_rows = [row for row in rows if row["status"] == "missing"]
+    seconds = sum(row["estimated_seconds"] for row in open_rows)
+    workers = default_workers(plan.device)
+    return {
+        "suite": plan.suite.name,
+        "title": plan.suite.title,
+        "device": plan.device.model_dump(mode="json"),
+        "workers": workers,
+        "runs": rows,
+        "missing": len(open_rows),
+        "estimated_seconds": round(seconds / workers, 1),
+        "estimated_device_hours": round(seconds / workers / 3600, 3),
+        "warnings": plan.warnings,
+    }
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: 48 s, 12 min, 3.4 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:,.1f} h"
+
+
+def plan_table(document: dict[str, Any]) -> str:
+    """The plan for people: a line per run, then totals and the largest cells."""
+    lines = [f"{'run':<18}{'task':<12}{'arm':<22}{'seed':>5}{'steps':>9}{'estimate':>10}  status"]
+    cells: dict[str, float] = {}
+    for row in document["runs"]:
+        lines.append(
+            f"{row['run_id']:<18}{row['task']:<12}{row['arm']:<22}{row['seed']:>5}{row['steps']:>9,}"
+            f"{duration(row['estimated_seconds']):>10}  {row['status']}"
+        )
+        if row["status"] == "missing":
+            cell = f"{row['task']} {row['arm']}"
+            cells[cell] = cells.get(cell, 0.0) + row["estimated_seconds"]
+    total = sum(cells.values())
+    device = document["device"]
+    lines.append(
+        f"{len(document['runs'])} runs, {document['missing']} to do: about {duration(document['estimated_seconds'])} "
+        f"on this machine ({device['device']}, {device['precision']}, {device['threads']} thread(s), "
+        f"{document['workers']} at once), estimated from counted operations and measured times"
+    )
+    if total:
+        largest = sorted(cells.items(), key=lambda item: -item[1])[:LARGEST]
+        lines.append("largest: " + ", ".join(f"{cell} {share / total:.0%}" for cell, share in largest))
+    return "\n".join(lines)
+
+
+class Progress:
+    """A bar on a terminal, a plain line per finished run elsewhere; counts the failures."""
+
+    def __init__(self, total: int, done: int, failed: int) -> None:
+        self.total, self.done, self.failed = total, done, failed
+        self.console = Console(file=sys.stderr, highlight=False)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        self.bar = Bar(*columns, console=self.console, disable=not self.console.is_terminal)
+        self.started = time.monotonic()
+
+    def __enter__(self) -> Progress:
+        word = "nothing to do" if self.done == self.total else f"{self.total - self.done} to do"
+        self._line(f"{self.done} of {self.total} runs done, {word}")
+        self.bar.start()
+        self.task = self.bar.add_task("runs", total=self.total, completed=self.done)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bar.stop()
+
+    def _line(self, text: str) -> None:
+        self.console.print(text, markup=False, soft_wrap=True)
+
+    def report(self, run: Run, result: dict[str, Any]) -> None:
+        """Called as each run ends."""
+        self.done += 1
+        self.bar.update(self.task, completed=self.done)
+        if result["status"] == "done":
+            outcome = f"{result['last']['score']:.1f}  ({result['train_seconds']:.1f} s training)"
+        else:
+            outcome = f"{result['status']}: {result['reason']}"
+            self.failed += result["status"] == "failed"
+        elapsed = duration(time.monotonic() - self.started)
+        self._line(f"[{self.done}/{self.total}] {run.task.name} {run.arm} seed {run.seed}: {outcome}  [{elapsed}]")

@@ -1,0 +1,149 @@
+"""The results folder: run folders that appear whole or not at all, and suite.json. docs/results.md has the format."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.errors import SuiteError
+from benchmarks.plan import PREDECESSOR, PREDECESSOR_ARM, Plan, Run
+from benchmarks.suite import Arm
+from benchmarks.tasks import find_task
+
+
+def dump(value: Any) -> str:
+    """JSON for people and machines alike; refuses NaN and infinity."""
+    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _replace(path: Path, text: str) -> None:
+    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    Path(partial).chmod(0o644)
+    Path(partial).replace(path)
+
+
+@dataclass(frozen=True)
+class Store:
+    """One suite's results folder."""
+
+    path: Path
+
+    def open(self) -> None:
+        """Make the folder and prove that it can be written to. Raises `SuiteError` otherwise."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.path):
+                pass
+        except OSError as error:
+            why = error.strerror or error
+            raise SuiteError(
+                f"cannot write results to {self.path} ({why}): choose another folder with --results"
+            ) from None
+
+    def result(self, run: Run) -> dict[str, Any] | None:
+        """A finished run's result.json, else None."""
+        try:
+            result: dict[str, Any] = json.loads((self.path / run.folder / "result.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        return result
+
+    def cache(self) -> Path:
+        return self.path / "cache"
+
+    def start(self) -> Path:
+        """An empty folder to fill; `finish` makes it the run's."""
+        parent = self.path / ".partial"
+        parent.mkdir(exist_ok=True)
+        return Path(tempfile.mkdtemp(dir=parent, prefix=f"{os.getpid()}-"))
+
+    def finish(self, run: Run, filled: Path) -> None:
+        """Move a filled folder into place in one rename; an equal run that was quicker stays."""
+        for path in filled.rglob("*"):
+            if path.is_file():
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
+        final = self.path / run.folder
+        final.parent.mkdir(parents=True, exist_ok=True)
+        filled.chmod(0o755)
+        try:
+            filled.rename(final)
+        except OSError:
+            if not (final / "result.json").is_file():
+                raise
+            shutil.rmtree(filled)
+
+    def sweep(self) -> None:
+        """Remove what dead workers left half-filled."""
+        for folder in (self.path / ".partial").glob("*-*"):
+            owner = folder.name.partition("-")[0]
+            if not Path(f"/proc/{owner}").exists():
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def write_suite(self, plan: Plan) -> None:
+        _replace(self.path / "suite.json", dump(describe(plan)))
+
+    def write_speed(self, conditions: list[dict[str, Any]]) -> None:
+        _replace(self.path / "speed.json", dump({"schema": 1, "conditions": conditions}))
+
+
+def describe(plan: Plan) -> dict[str, Any]:
+    """suite.json: all that a report needs to know of the suite, and its planned runs."""
+    suite = plan.suite
+    return {
+        "schema": 1,
+        "name": suite.name,
+        "title": suite.title,
+        "description": suite.description.strip(),
+        "synthetic": suite.synthetic,
+        "comparable": suite.comparison.comparable,
+        "comparison": suite.comparison.reason,
+        "protocol": suite.protocol,
+        "statistic": suite.statistic,
+        "encoder": {
+            "name": suite.encoder.name,
+            "revision": suite.encoder.revision,
+            "layers": suite.encoder.layers,
+            "hidden_size": suite.encoder.hidden_size,
+        },
+        "successor_layers": suite.successor_layers,
+        "tasks": [_task(name) for name in suite.tasks],
+        "arms": [_arm(name, arm, plan) for name, arm in ((PREDECESSOR, PREDECESSOR_ARM), *suite.arms.items())],
+        "seeds": suite.seeds,
+        "predecessor_per_seed": suite.predecessor.per_seed,
+        "runs": [
+            {"run_id": run.id, "task": run.task.name, "arm": run.arm, "method": run.method, "seed": run.seed,
+             "folder": run.folder}
+            for run in plan.runs
+        ],
+        "resolved": suite.model_dump(mode="json", exclude={"data": {"path"}, "encoder": {"path"}, "predecessor": {"paths"}}),
+    }  # fmt: skip
+
+
+def _task(name: str) -> dict[str, Any]:
+    task = find_task(name)
+    return {
+        "name": task.name,
+        "title": task.title,
+        "published": task.published,
+        "score": task.score,
+        "in_macro": task.in_macro,
+        "train_examples": task.train_rows,
+        "dev_examples": task.dev,
+        "notes": list(task.notes),
+    }
+
+
+def _arm(name: str, arm: Arm, plan: Plan) -> dict[str, Any]:
+    suite = plan.suite
+    depth = suite.encoder.layers if arm.build().full_depth else suite.successor_layers
+    return {"name": name, "title": arm.title, "method": arm.method, "layers": depth, "published": arm.published}

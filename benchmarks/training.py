@@ -1,0 +1,144 @@
+"""The training loop that every method shares.
+
+One optimizer step: seed the dropout stream, forward and backward each micro-batch weighted by its share of the
+batch, clip, AdamW (with bias correction: without it small tasks are unstable, Zhang et al. 2021), tell the method.
+Nothing here knows a method by name; nothing in a method can change order, batches, optimizer or schedule.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from baselines.method import Method
+from benchmarks.batches import Tokens, micro_batches, training_rows
+from benchmarks.device import precision, synchronise
+from benchmarks.streams import stream_seed
+from benchmarks.suite import Device, Training
+
+
+class Diverged(RuntimeError):
+    """The loss is no longer finite; the message says at which step."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """Where training stands when it asks for an evaluation. `loss`: mean since the point before; None at step 0."""
+
+    step: int
+    epoch: float
+    loss: float | None
+    learning_rate: float
+    replacing_rate: float | None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What the loop did: optimizer steps, examples seen, seconds without the evaluations, and seconds in them."""
+
+    steps: int
+    examples: int
+    train_seconds: float
+    evaluation_seconds: float
+
+
+def steps_per_epoch(training: Training, examples: int) -> int:
+    return math.ceil(examples / training.batch_size)
+
+
+def planned_steps(training: Training, examples: int) -> int:
+    """Optimizer steps of a run over `examples` training examples."""
+    steps = max(1, round(training.epochs * steps_per_epoch(training, examples)))
+    return min(steps, training.max_steps) if training.max_steps else steps
+
+
+def learning_rate(training: Training, step: int, steps: int) -> float:
+    """The rate for step 0 .. steps - 1: linear warm-up from 0, then constant or linear decay to 0 at `steps`.
+
+    As transformers' `get_linear_schedule_with_warmup`, which the released code uses.
+    """
+    warmup = round(training.warmup * steps)
+    if step < warmup:
+        return training.learning_rate * step / warmup
+    if training.schedule == "constant":
+        return training.learning_rate
+    return training.learning_rate * (steps - step) / max(1, steps - warmup)
+
+
+def make_optimizer(parameters: list[nn.Parameter], training: Training) -> torch.optim.AdamW:
+    """AdamW; weight decay spares biases and normalisation weights (everything one-dimensional)."""
+    decayed = [parameter for parameter in parameters if parameter.ndim > 1]
+    spared = [parameter for parameter in parameters if parameter.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": training.weight_decay}, {"params": spared, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=training.learning_rate, eps=training.adam_epsilon, fused=True)
+
+
+def backward(
+    method: Method,
+    model: nn.Module,
+    tokens: Tokens,
+    rows: torch.Tensor,
+    outputs: dict[str, torch.Tensor],
+    parts: int,
+    device: Device,
+) -> torch.Tensor:
+    """Gradient of the batch's mean loss, in `parts` micro-batches; returns that loss, detached."""
+    total = torch.zeros((), device=device.device)
+    for batch in micro_batches(tokens, rows, parts, device.device, outputs):
+        with precision(device):
+            loss = method.loss(model, batch) * (len(batch.labels) / len(rows))
+        loss.backward()  # type: ignore[no-untyped-call]
+        total += loss.detach()
+    return total
+
+
+def train(
+    method: Method,
+    model: nn.Module,
+    tokens: Tokens,
+    outputs: dict[str, torch.Tensor],
+    training: Training,
+    seed: int,
+    device: Device,
+    evaluate: Callable[[Point], None],
+) -> Trained:
+    """Train `model` in place; `evaluate` is called as often as the settings ask, and always after the last step.
+
+    `outputs`: the predecessor's, by name, one row per training example. Raises `Diverged` for a non-finite loss.
+    """
+    steps = planned_steps(training, len(tokens))
+    per_epoch = steps_per_epoch(training, len(tokens))
+    every = per_epoch if training.evaluate_every == "epoch" else training.evaluate_every
+    parameters = method.parameters(model)
+    optimizer = make_optimizer(parameters, training)
+    since, total = 0, torch.zeros((), device=device.device)
+    examples, evaluation_seconds, started = 0, 0.0, time.monotonic()
+    model.train()
+    for step, rows in enumerate(training_rows(seed, len(tokens), training.batch_size, steps)):
+        torch.manual_seed(stream_seed(seed, "dropout", step))
+        rate = learning_rate(training, step, steps)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        replacing = method.replacing_rate(model)
+        total += backward(method, model, tokens, rows, outputs, training.micro_batches, device)
+        nn.utils.clip_grad_norm_(parameters, training.clip)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        method.after_step(model)
+        since, examples = since + 1, examples + len(rows)
+        if (step + 1) % every == 0 or step + 1 == steps:
+            loss = float(total) / since
+            if not math.isfinite(loss):
+                raise Diverged(f"loss is {loss} between steps {step + 2 - since} and {step + 1}")
+            paused = time.monotonic()
+            evaluate(Point(step + 1, (step + 1) / per_epoch, loss, rate, replacing))
+            evaluation_seconds += time.monotonic() - paused
+            since, total = 0, torch.zeros_like(total)
+            model.train()
+    synchronise(device.device)
+    return Trained(steps, examples, time.monotonic() - started - evaluation_seconds, evaluation_seconds)

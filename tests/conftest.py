@@ -1,0 +1,87 @@
+"""What holds for every test: no network, two threads, and no need for torch.
+
+Where torch is not installed (`tox -e report-without-torch`) the test modules that import it, directly or through
+`theseus`, `baselines` or `benchmarks`, are left out, so that what remains is what `reports` promises to do without it.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import ipaddress
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# Read by the libraries when they are imported, and inherited by the processes that tests start.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # the nightly tier sets it to 0
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["OMP_NUM_THREADS"] = "2"  # the number of threads is part of what makes a run bit-equal
+os.environ["MKL_NUM_THREADS"] = "2"
+os.environ["MPLBACKEND"] = "Agg"
+
+NEEDS_TORCH = {"torch", "transformers", "theseus", "baselines", "benchmarks"}
+
+
+class NetworkUsed(RuntimeError):
+    """A test reached for the network. Not an OSError, so that no retry swallows it."""
+
+
+def imported_packages(source: str) -> set[str]:
+    """Top-level packages that a module imports when it is imported itself."""
+    names: set[str] = set()
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.partition(".")[0])
+    return names
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    if collection_path.suffix != ".py" or importlib.util.find_spec("torch") is not None:
+        return None
+    return bool(imported_packages(collection_path.read_text(encoding="utf-8")) & NEEDS_TORCH) or None
+
+
+def is_local(host: Any) -> bool:
+    if host in (None, "", "localhost", b"localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host.decode() if isinstance(host, bytes) else host).is_loopback
+    except ValueError:
+        return False
+
+
+@pytest.fixture(autouse=True)
+def no_network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes a look-up or a connection that would leave this machine fail at once. Tests marked `nightly` may fetch."""
+    if request.node.get_closest_marker("nightly"):
+        return
+    connect, connect_ex, getaddrinfo = socket.socket.connect, socket.socket.connect_ex, socket.getaddrinfo
+
+    def refuse_remote(host: Any) -> None:
+        if not is_local(host):
+            raise NetworkUsed(f"a test tried to reach {host!r}; mark it `nightly` if it has to")
+
+    def guarded_connect(self: socket.socket, address: Any) -> None:
+        if self.family in (socket.AF_INET, socket.AF_INET6):
+            refuse_remote(address[0])
+        return connect(self, address)
+
+    def guarded_connect_ex(self: socket.socket, address: Any) -> int:
+        if self.family in (socket.AF_INET, socket.AF_INET6):
+            refuse_remote(address[0])
+        return connect_ex(self, address)
+
+    def guarded_getaddrinfo(host: Any, *args: Any, **kwargs: Any) -> Any:
+        refuse_remote(host)
+        return getaddrinfo(host, *args, **kwargs)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded_connect)
+    monkeypatch.setattr(socket.socket, "connect_ex", guarded_connect_ex)
+    monkeypatch.setattr(socket, "getaddrinfo", guarded_getaddrinfo)

@@ -1,0 +1,222 @@
+"""The files that hold the project together agree with each other: lock, dependencies, make targets, CI, wheel."""
+
+from __future__ import annotations
+
+import configparser
+import importlib.metadata
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[2]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT = PYPROJECT["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+REPORT_GROUP = PYPROJECT["dependency-groups"]["report"]
+needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+
+
+def text(path: str) -> str:
+    return (ROOT / path).read_text(encoding="utf-8")
+
+
+def wanted(*extras: str) -> list[Requirement]:
+    lists = [PROJECT["dependencies"], *(EXTRAS[extra] for extra in extras)]
+    return [Requirement(line) for requirements in lists for line in requirements]
+
+
+def lock_lines() -> list[str]:
+    return [line for line in text("constraints.txt").splitlines() if line and not line.startswith("#")]
+
+
+LOCK = {canonicalize_name(line.split("==")[0]): line.partition("==")[2] for line in lock_lines()}
+
+
+# The lock
+
+
+def test_each_line_of_the_lock_is_one_exact_version():
+    exact = re.compile(r"[a-z0-9][a-z0-9-]*==[0-9][0-9a-z.]*")
+    assert [line for line in lock_lines() if not exact.fullmatch(line)] == []
+    assert len(LOCK) == len(lock_lines()), "a package stands in the lock twice"
+
+
+@pytest.mark.parametrize("requirement", wanted(*EXTRAS), ids=str)
+def test_what_is_wanted_is_locked_within_its_range(requirement):
+    assert LOCK[canonicalize_name(requirement.name)] in requirement.specifier
+
+
+def test_the_lock_holds_what_the_wanted_packages_want_in_turn():
+    """Walks the metadata of what is installed here, so it sees what pip saw on this Python and platform."""
+    todo = [(r.name, r.extras) for r in wanted("suite", "test", "lint") + [Requirement(r) for r in REPORT_GROUP]]
+    seen: set[tuple[str, frozenset[str]]] = set()
+    missing = set()
+    while todo:
+        name, extras = todo.pop()
+        key = (canonicalize_name(name), frozenset(extras))
+        if key in seen:
+            continue
+        seen.add(key)
+        if key[0] not in LOCK:
+            missing.add(key[0])
+        try:
+            requires = importlib.metadata.requires(name) or []
+        except importlib.metadata.PackageNotFoundError:
+            continue  # an environment that needs less, such as report-without-torch
+        for requirement in map(Requirement, requires):
+            marker = requirement.marker
+            if marker is None or any(marker.evaluate({"extra": extra}) for extra in {"", *extras}):
+                todo.append((requirement.name, requirement.extras))
+    assert missing == set()
+
+
+@pytest.mark.parametrize("requirement", wanted(*EXTRAS), ids=lambda r: r.name)
+def test_every_dependency_is_justified(requirement):
+    row = re.compile(rf"^\| `{re.escape(requirement.name)}` \| [^|]{{10,}} \|", re.MULTILINE)
+    assert row.search(text("CONTRIBUTING.md")), f"CONTRIBUTING.md does not say why {requirement.name} is needed"
+
+
+def test_every_justified_dependency_is_still_wanted():
+    listed = re.findall(r"^\| `([\w.-]+)` \|", text("CONTRIBUTING.md"), re.MULTILINE)
+    assert set(listed) == {requirement.name for requirement in wanted(*EXTRAS)}
+
+
+def test_the_report_group_is_a_part_of_the_suite_without_torch():
+    names = set(REPORT_GROUP)
+    assert names <= {requirement.name for requirement in wanted("suite", "test")}
+    assert not names & {"torch", "transformers", "datasets", "evaluate", "safetensors"}
+
+
+# The entrances
+
+
+def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    ours = ("PYTHON", "SUITE", "ARGS", "MFLAGS")  # `make test ARGS=...` hands these down to what it starts
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("MAKE") and k not in ours}
+    command = ["make", "--no-print-directory", *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
+
+
+@pytest.fixture
+def bare_checkout(tmp_path):
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    return tmp_path
+
+
+def phony_targets() -> set[str]:
+    return set(re.search(r"^\.PHONY:(.*)$", text("Makefile"), re.MULTILINE).group(1).split())
+
+
+@needs_make
+def test_make_alone_lists_every_target(bare_checkout):
+    done = make(bare_checkout)
+    listed = set(re.findall(r"^  ([a-z-]+) +\S", done.stdout, re.MULTILINE))
+    assert done.returncode == 0, done.stderr
+    assert listed == phony_targets()
+    assert not (bare_checkout / ".venv").exists()
+
+
+def test_every_target_the_documentation_names_exists():
+    workflows = (ROOT / ".github/workflows").glob("*.yml")
+    pages = [ROOT / "CONTRIBUTING.md", ROOT / "README.md", ROOT / ".ci/run", *workflows]
+    named = {
+        target
+        for page in pages
+        if page.exists()
+        for target in re.findall(r"(?:`|run: |^)make ([a-z][a-z-]*)", page.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    assert {"test", "lint"} <= named
+    assert named <= phony_targets()
+
+
+@needs_make
+@pytest.mark.parametrize("python", ["no-such-python", "./old-python"])
+def test_make_refuses_a_missing_or_old_python_in_one_line(bare_checkout, python):
+    old = bare_checkout / "old-python"
+    old.write_text("#!/bin/sh\nexit 1\n")
+    old.chmod(0o755)
+    done = make(bare_checkout, "test", f"PYTHON={python}")
+    said = [line for line in done.stderr.splitlines() if not line.startswith("make:")]
+    assert done.returncode == 2
+    assert len(said) == 1
+    assert "3.11" in said[0]
+    assert python in said[0]
+    assert not (bare_checkout / ".venv").exists()
+
+
+@needs_make
+def test_make_installs_again_only_when_lock_or_project_changed(bare_checkout):
+    python = bare_checkout / ".venv/bin/python"
+    python.parent.mkdir(parents=True)
+    python.write_text("#!/bin/sh\necho ran: $*\n")
+    python.chmod(0o755)
+    stamp = bare_checkout / ".venv/.installed"
+    stamp.touch()
+    newest = stamp.stat().st_mtime
+    for name in ("pyproject.toml", "constraints.txt"):
+        os.utime(bare_checkout / name, (newest - 10, newest - 10))
+    assert make(bare_checkout, "test").stdout.split() == ["ran:", "-m", "pytest"]
+    os.utime(bare_checkout / "constraints.txt", (newest + 10, newest + 10))
+    assert "-c constraints.txt torch" in make(bare_checkout, "test", "--dry-run").stdout
+
+
+def test_ci_runs_tests_then_linters():
+    lines = text(".ci/run").splitlines()
+    assert os.access(ROOT / ".ci/run", os.X_OK)
+    assert "set -euo pipefail" in lines
+    assert [line for line in lines if line.startswith("make ")] == ["make test", "make lint"]
+
+
+def test_ci_covers_the_supported_pythons():
+    supported = {c.rpartition(" ")[2] for c in PROJECT["classifiers"] if re.search(r":: 3\.\d+$", c)}
+    matrix = re.search(r"python-version: \[(.*)\]", text(".github/workflows/ci.yml")).group(1)
+    tox = configparser.ConfigParser()
+    tox.read_string(text("tox.ini"))
+    digits = re.search(r"py\{([\d,]+)\}", tox["tox"]["env_list"]).group(1)
+    assert set(re.findall(r"[\d.]+", matrix)) == supported
+    assert {f"3.{minor[1:]}" for minor in digits.split(",")} == supported
+    assert min(supported, key=lambda v: int(v[2:])) == PROJECT["requires-python"].removeprefix(">=")
+
+
+@pytest.mark.parametrize("workflow", sorted((ROOT / ".github/workflows").glob("*.yml")), ids=lambda p: p.name)
+def test_workflows_pin_actions_and_hold_no_rights(workflow):
+    content = workflow.read_text(encoding="utf-8")
+    used = re.findall(r"uses: *(\S+)", content)
+    assert used
+    assert [action for action in used if not re.search(r"@[0-9a-f]{40}$", action)] == []
+    assert "permissions:\n  contents: read\n" in content
+    assert ": write" not in content
+
+
+# The wheel
+
+
+def test_the_wheel_holds_theseus_alone(tmp_path):
+    pytest.importorskip("setuptools", minversion="77")
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in ("pyproject.toml", "LICENSE", "README.md"):
+        shutil.copy(ROOT / name, source)
+    for package in ("theseus", "baselines", "benchmarks", "reports"):
+        shutil.copytree(ROOT / package, source / package, ignore=shutil.ignore_patterns("__pycache__"))
+    build = "import sys; from setuptools.build_meta import build_wheel; build_wheel(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", build, tmp_path], cwd=source, check=True, capture_output=True, timeout=120)
+    [wheel] = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    packed = {name for name in names if ".dist-info/" not in name}
+    ours = {p.relative_to(ROOT).as_posix() for p in (ROOT / "theseus").rglob("*.py")}
+    assert {name for name in packed if name.endswith(".py")} == ours
+    assert {name.partition("/")[0] for name in packed} == {"theseus"}
+    metadata = next(n for n in names if n.endswith(".dist-info/METADATA"))
+    required = re.findall(r"^Requires-Dist: ([^;\n]*)$", zipfile.ZipFile(wheel).read(metadata).decode(), re.MULTILINE)
+    assert {re.match(r"[\w-]+", line).group() for line in required} == {"torch", "transformers"}

@@ -1,0 +1,31 @@
+"""BERT-of-Theseus: compress a transformer by progressively replacing its modules.
+
+Xu, Zhou, Ge, Wei, Zhou, "BERT-of-Theseus: Compressing BERT by Progressive Module Replacing",
+EMNLP 2020 (arXiv 2002.02925). Needs torch and transformers, nothing else of this repository.
+
+    theseus = Theseus(predecessor, layers=6, rate=LinearRate(base=0.3, k=0.0006), seed=0)
+    optimizer = torch.optim.AdamW(theseus.trainable_parameters(), lr=2e-5)
+    for batch in batches:
+        theseus.model(**batch).loss.backward()
+        optimizer.step(); optimizer.zero_grad(); theseus.step()
+    theseus.successor().save_pretrained("six-layers")
+"""
+
+from theseus.blocks import BlockStack, find_blocks
+from theseus.errors import TheseusError
+from theseus.rates import AntiLinearRate, ConstantRate, LinearRate, Rate, unreached_warning
+from theseus.replacing import Theseus
+from theseus.shallow import keep_layers
+
+__all__ = [
+    "AntiLinearRate",
+    "BlockStack",
+    "ConstantRate",
+    "LinearRate",
+    "Rate",
+    "Theseus",
+    "TheseusError",
+    "find_blocks",
+    "keep_layers",
+    "unreached_warning",
+]

@@ -1,0 +1,100 @@
+"""Find the stack of identical blocks of a transformers model.
+
+Theseus replaces runs of consecutive layers, so all it must know of a model is where its layers live. They are
+one `nn.ModuleList` of equal blocks (`bert.encoder.layer`, `transformer.h`, ...), called one after the other
+with the hidden states as first argument. Nothing here names an architecture.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from theseus.errors import TheseusError
+
+
+@dataclass(frozen=True)
+class BlockStack:
+    """Where the blocks live: `getattr(owner, name)` is the ModuleList, `path` its dotted name in the model."""
+
+    owner: nn.Module
+    name: str
+    path: str
+
+    @property
+    def layers(self) -> nn.ModuleList:
+        layers = getattr(self.owner, self.name)
+        assert isinstance(layers, nn.ModuleList)
+        return layers
+
+    def replace(self, layers: nn.ModuleList) -> None:
+        setattr(self.owner, self.name, layers)
+
+
+def _shape_of(block: nn.Module) -> list[tuple[str, tuple[int, ...]]]:
+    return [(name, tuple(parameter.shape)) for name, parameter in block.named_parameters()]
+
+
+def _is_stack(candidate: nn.Module) -> bool:
+    if not isinstance(candidate, nn.ModuleList) or len(candidate) < 2:
+        return False
+    first = candidate[0]
+    shape = _shape_of(first)
+    return bool(shape) and all(type(block) is type(first) and _shape_of(block) == shape for block in candidate)
+
+
+def _size(stack: BlockStack) -> int:
+    return sum(parameter.numel() for parameter in stack.layers.parameters())
+
+
+def _stacks(model: nn.Module) -> list[BlockStack]:
+    """Outermost stacks only: experts or convolutions inside a block are part of that block."""
+    found: list[BlockStack] = []
+    for path, module in model.named_modules():
+        if not _is_stack(module) or any(path.startswith(outer.path + ".") for outer in found):
+            continue
+        owner_path, _, name = path.rpartition(".")
+        found.append(BlockStack(owner=model.get_submodule(owner_path), name=name, path=path))
+    return found
+
+
+def find_blocks(model: nn.Module) -> BlockStack:
+    """The stack of identical blocks that makes the depth of `model`.
+
+    Raises `TheseusError` if there is none (ALBERT applies one layer again and again), if blocks share
+    parameters, if there are two (encoder-decoder models), or if the config says that layers differ in kind.
+    """
+    name = type(model).__name__
+    config: Any = getattr(model, "config", None)
+    depth: int | None = getattr(config, "num_hidden_layers", None)
+    if getattr(config, "is_encoder_decoder", False):
+        raise TheseusError(f"{name} has an encoder and a decoder: pass the one to compress, e.g. model.get_encoder()")
+    stacks = _stacks(model)
+    if depth is not None:
+        stacks = [stack for stack in stacks if len(stack.layers) == depth]
+    if not stacks:
+        wanted = f" of {depth} blocks, the depth its config gives" if depth is not None else ""
+        raise TheseusError(
+            f"{name} has no stack{wanted}: it needs a ModuleList of identical blocks with their own weights "
+            "(a model that shares one layer, such as ALBERT, has nothing to replace)"
+        )
+    stack = max(stacks, key=_size)
+    own = [id(parameter) for block in stack.layers for parameter in block.parameters()]
+    if len(own) != len(set(own)):
+        raise TheseusError(f"the blocks in {stack.path} of {name} share weights: replacing one would change another")
+    kinds = set(getattr(config, "layer_types", None) or [])
+    if len(kinds) > 1:
+        raise TheseusError(
+            f"the blocks in {stack.path} of {name} differ in kind ({', '.join(sorted(map(str, kinds)))}): "
+            "one cannot stand in for another"
+        )
+    return stack
+
+
+def set_depth(config: Any, depth: int) -> None:
+    """Write the number of layers into a transformers config, with the per-layer lists that follow it."""
+    if getattr(config, "layer_types", None):
+        config.layer_types = list(config.layer_types)[:depth]
+    config.num_hidden_layers = depth
