@@ -1,4 +1,5 @@
-"""Vanilla knowledge distillation (Hinton et al. 2015): (1 - alpha) * task loss + alpha * T^2 * KL to the teacher.
+"""Vanilla knowledge distillation (Hinton et al. 2015): (1 - alpha) * task loss + alpha * T^2 * KL to the
+teacher.
 
 The teacher is the predecessor in eval mode, the student what plain fine-tuning starts from. A regression task
 has no distribution to soften: there the student's output follows the teacher's by MSE, with the same alpha.

@@ -18,10 +18,11 @@ def task_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 
 def distillation_loss(logits: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
-    """T^2 * KL(softmax(teacher / T) || softmax(logits / T)), the mean over the batch (Hinton et al. 2015, section 2).
+    """T^2 * KL(softmax(teacher / T) || softmax(logits / T)), the mean over the batch (Hinton et al. 2015,
+    section 2).
 
-    Both (batch, classes). "Batch mean", not the mean over batch x classes that the released PKD code takes, which
-    halves the term for two classes.
+    Both (batch, classes). "Batch mean", not the mean over batch x classes that the released PKD code takes,
+    which halves the term for two classes.
     """
     student = F.log_softmax(logits.float() / temperature, dim=-1)
     target = F.log_softmax(teacher.float() / temperature, dim=-1)

@@ -1,8 +1,8 @@
 """What a method has to say, and nothing more.
 
 Which model trains, which of its parameters move, what it needs from the predecessor, the loss of a micro-batch,
-what happens after an optimizer step, and which plain model comes out. Everything that must be equal between methods (data,
-order, head, dropout, optimizer, schedule, evaluation) belongs to the runner in `benchmarks`.
+what happens after an optimizer step, and which plain model comes out. Everything that must be equal between
+methods (data, order, head, dropout, optimizer, schedule, evaluation) belongs to the runner in `benchmarks`.
 
 A method's fields are its hyper-parameters: pydantic checks them when a suite is read, so a misspelt or
 impossible value is refused before anything runs.
@@ -26,8 +26,8 @@ class Batch:
     """One micro-batch on the run's device. `inputs`: tensors (batch, length) as the model takes them.
 
     `labels`: (batch,) int64 class ids, or float32 values for a regression task. `outputs`: the predecessor's
-    outputs for these examples, as the method's `needs` asked: "logits" (batch, classes) and "cls" (batch, layers,
-    hidden), the hidden state of the first token after each predecessor layer.
+    outputs for these examples, as the method's `needs` asked: "logits" (batch, classes) and "cls" (batch,
+    layers, hidden), the hidden state of the first token after each predecessor layer.
     """
 
     inputs: dict[str, torch.Tensor]

@@ -42,7 +42,8 @@ class RateOptions(BaseModel):
         if isinstance(reach, float):
             reach = max(1, round(reach * steps))
         if self.kind == "constant":
-            assert self.p is not None and reach is not None
+            assert self.p is not None
+            assert reach is not None
             return ConstantRate(p=self.p, steps=reach)
         assert self.base is not None
         linear = LinearRate(self.base, self.k) if self.k is not None else LinearRate.reaching(self.base, reach or 1)

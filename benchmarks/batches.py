@@ -1,8 +1,8 @@
 """Tokenised splits, and the batches a step sees.
 
-A split is tokenised once per process and kept flat: token ids end to end with offsets. A batch's members come from the
-run's data stream alone. Inside a batch the examples may be sorted by length and cut into micro-batches, each padded to its own
-longest: same members, same gradient (to rounding), less padding.
+A split is tokenised once per process and kept flat: token ids end to end with offsets. A batch's members come
+from the run's data stream alone. Inside a batch the examples may be sorted by length and cut into
+micro-batches, each padded to its own longest: same members, same gradient (to rounding), less padding.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ EVALUATION_BATCH = 64
 
 @dataclass(frozen=True)
 class Tokens:
-    """One tokenised split. `ids`, `types`: flat (tokens,) int64; `offsets`: (examples + 1,); `labels`, `idx`: (examples,)."""
+    """One tokenised split: flat `ids`, `types` (tokens,), `offsets` (examples + 1,), `labels`, `idx` (examples,)."""
 
     ids: torch.Tensor
     types: torch.Tensor | None

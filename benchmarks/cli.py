@@ -12,6 +12,7 @@ Nothing heavy is imported before a command needs it; `report` and `export` never
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -258,6 +259,7 @@ def doctor(as_json: Json = False) -> int:
 
 def main() -> None:
     """Run the command line and exit with its code; a user's mistake is one line, never a traceback."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's stop is a Ctrl-C
     try:
         code = app(standalone_mode=False)
     except SuiteError as error:

@@ -1,8 +1,8 @@
 """What a plan will take: operations counted, time estimated from this machine's matmul rate.
 
 A layer costs 2 * (4 h^2 + 2 h i) + 4 n h operations per token forward, and twice that backward: once for the
-weights and once for the input. A frozen layer needs the input half only. Where finished runs of the same cell are
-at hand, their measured time is used instead of the estimate.
+weights and once for the input. A frozen layer needs the input half only. Where finished runs of the same cell
+are at hand, their measured time is used instead of the estimate.
 """
 
 from __future__ import annotations

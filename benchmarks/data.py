@@ -1,7 +1,8 @@
 """Task data: from a folder (GLUE_DIR), from the hub at a pinned revision, or made by the demo's generator.
 
-Whatever the source, it is checked against the task table before use: columns, label names and order, label values, row
-counts, empty text. A label order that differs silently turns 84 % MNLI accuracy into 10 % (TinyBERT issue 229).
+Whatever the source, it is checked against the task table before use: columns, label names and order, label
+values, row counts, empty text. A label order that differs silently turns 84 % MNLI accuracy into 10 % (TinyBERT
+issue 229).
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ def apply(settings: Device) -> None:
     torch.backends.cudnn.allow_tf32 = settings.tf32
     torch.use_deterministic_algorithms(settings.deterministic)
     # Deterministic mode also fills every new tensor with NaN, to show reads of unwritten memory: 11 % of a MiniLM step.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 @contextlib.contextmanager

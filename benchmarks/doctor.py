@@ -1,7 +1,8 @@
-"""What this machine can run: device, precision, threads, which data and encoders are at hand, and a determinism probe.
+"""What this machine can run: device, precision, threads, which data and encoders are at hand, and a determinism
+probe.
 
-The probe trains a small random encoder for a few Theseus steps twice and compares the weights bit for bit, in every
-precision: where that differs, no number of this machine can be expected to repeat.
+The probe trains a small random encoder for a few Theseus steps twice and compares the weights bit for bit, in
+every precision: where that differs, no number of this machine can be expected to repeat.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def _probe_weights(settings: Device) -> dict[str, torch.Tensor]:
         labels = torch.randint(0, 2, (8,), generator=generator).to(settings.device)
         with devices.precision(settings):
             loss = method.loss(trained, Batch({"input_ids": ids}, labels, {}))
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
         optimizer.zero_grad()
         method.after_step(trained)
@@ -103,7 +104,7 @@ def examine() -> dict[str, Any]:
 def show(found: dict[str, Any]) -> str:
     """The same for people."""
     lines = [
-        f"device       {found['device']}: {found['device_name']} ({found['device_class']}), {found['cores']} cores usable",
+        f"device       {found['device']}: {found['device_name']} ({found['device_class']}), {found['cores']} usable",
         f"torch        {found['torch']}",
         f"GLUE_DIR     {found['glue_dir'] or 'not set'}",
         *(f"  {task:<11}{state}" for task, state in found["data"].items()),

@@ -1,7 +1,8 @@
-"""A rehearsal: the first steps of every cell in memory, with a random or pretrained stand-in for the predecessor.
+"""A rehearsal: the first steps of every cell in memory, with a random or pretrained stand-in for the
+predecessor.
 
-Shows that a suite runs on this machine (shapes, memory, precision) and what a step costs, before hours are spent.
-Nothing is written and no score is printed: a rehearsal has no result.
+Shows that a suite runs on this machine (shapes, memory, precision) and what a step costs, before hours are
+spent. Nothing is written and no score is printed: a rehearsal has no result.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ logging.disable_progress_bar()
 
 @dataclass(frozen=True)
 class EncoderSource:
-    """`location`: folder, or hub name read at `revision`, or "random". `hash` identifies weights, config and tokenizer."""
+    """`location`: folder, hub name read at `revision`, or "random". `hash`: of weights, config and tokenizer."""
 
     name: str
     location: str

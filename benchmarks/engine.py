@@ -1,7 +1,7 @@
 """Where runs execute. `local`: worker processes on this machine; `ray` is the seam for a cluster.
 
-Each worker computes with the suite's fixed number of threads, so a run's numbers do not depend on how many others run
-beside it. A run starts when its predecessor is done; predecessors and long runs go first.
+Each worker computes with the suite's fixed number of threads, so a run's numbers do not depend on how many
+others run beside it. A run starts when its predecessor is done; predecessors and long runs go first.
 """
 
 from __future__ import annotations
@@ -58,8 +58,14 @@ def run_local(runs: Sequence[Run], results: Path, workers: int, report: Report) 
     if not runs:
         return
     device = runs[0].device
-    os.environ["OMP_NUM_THREADS"] = str(device.threads)  # read when a worker loads torch
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    os.environ |= {
+        "OMP_NUM_THREADS": str(device.threads),  # read when a worker loads torch
+        "TOKENIZERS_PARALLELISM": "false",
+        # glibc gives buffers over 32 MiB back to the system after every use and faults them in again: keeping them
+        # took 3.5 times fewer page faults and 13 % off a MiniLM step on one core. Other C libraries ignore these.
+        "MALLOC_MMAP_THRESHOLD_": str(2**30),
+        "MALLOC_TRIM_THRESHOLD_": str(2**33),
+    }
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(min(workers, len(runs)), context, initializer=_start_worker, initargs=(device,))
     try:

@@ -1,7 +1,8 @@
 """Forward passes without gradients: dev logits of a model, and the predecessor's outputs for its pupils.
 
-The predecessor is frozen and in eval mode, so what KD and PKD need of it is computed once per predecessor and kept
-in `cache/`: that is 40 % of a live KD step's operations (12 layers forward against 6 forward and backward).
+The predecessor is frozen and in eval mode, so what KD and PKD need of it is computed once per predecessor and
+kept in `cache/`: that is 40 % of a live KD step's operations (12 layers forward against 6 forward and
+backward).
 """
 
 from __future__ import annotations
@@ -58,8 +59,8 @@ def cached_outputs(
 ) -> tuple[dict[str, torch.Tensor], float]:
     """Outputs from `folder`, computed and kept if they are not there; and the seconds the computing took.
 
-    `key` must hold everything the outputs depend on (predecessor, data, tokens, precision, device). The file appears whole
-    or not at all, and of two workers that need it at once one computes and the other waits.
+    `key` must hold everything the outputs depend on (predecessor, data, tokens, precision, device). The file
+    appears whole or not at all, and of two workers that need it at once one computes and the other waits.
     """
     name = hashlib.sha256(repr(sorted({**key, "needs": sorted(needs)}.items())).encode()).hexdigest()[:24]
     path = folder / f"outputs-{name}.safetensors"

@@ -2,7 +2,8 @@
 
     data -> tokens -> model -> predecessor outputs -> training with dev evaluations -> result
 
-A fault becomes a result too: `diverged` for a loss that is no longer finite, `failed` for anything else, with the reason.
+A fault becomes a result too: `diverged` for a loss that is no longer finite, `failed` for anything else, with
+the reason.
 """
 
 from __future__ import annotations

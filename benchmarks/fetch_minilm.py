@@ -1,11 +1,12 @@
 """Checks the MiniLM-L6 weights that `make encoder-minilm` installs, and prints the folder for ENCODER_DIR.
 
-A package on the index carries nreimers/MiniLM-L6-H384-uncased as fine-tuned by sentence-transformers (6 layers of 384,
-Apache-2.0), so that the `minilm` suite runs where pip reaches an index but nothing reaches the hub. Its code is never
-run: the files are found, hashed and used as data. All that can change a number is pinned by SHA-256.
+A package on the index carries nreimers/MiniLM-L6-H384-uncased as fine-tuned by sentence-transformers (6 layers
+of 384, Apache-2.0), so that the `minilm` suite runs where pip reaches an index but nothing reaches the hub. Its
+code is never run: the files are found, hashed and used as data. All that can change a number is pinned by
+SHA-256.
 
-The fine-tuning saw pairs from SNLI, MultiNLI and Quora duplicates: compare methods on this encoder with each other, not
-its MNLI and QQP scores with those of encoders that saw none.
+The fine-tuning saw pairs from SNLI, MultiNLI and Quora duplicates: compare methods on this encoder with each
+other, not its MNLI and QQP scores with those of encoders that saw none.
 
     make encoder-minilm
     ENCODER_DIR=$(make -s encoder-minilm | tail -n 1) make reproduce-glue SUITE=minilm

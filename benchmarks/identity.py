@@ -64,8 +64,8 @@ def _without_docstrings(tree: ast.Module) -> str:
 def code_hash(method: str) -> str:
     """sha256 of all our code a run of `method` executes: the runner, the method and what they import from us.
 
-    Comments, docstrings and layout do not count. Other methods' files do not either: mending one rival leaves the
-    others' numbers valid.
+    Comments, docstrings and layout do not count. Other methods' files do not either: mending one rival leaves
+    the others' numbers valid.
     """
     seen: dict[str, str] = {}
     todo = ["benchmarks.execute", f"baselines.{method}"]

@@ -1,8 +1,8 @@
 """GLUE's metrics as `evaluate.Metric` subclasses, and the score of a task.
 
-`evaluate.load("glue", ...)` downloads and runs unpinned code and dies offline, so the metrics live here, computed by
-scikit-learn and scipy. The ready-made ones fail silently (float predictions truncated, empty input nan): these
-refuse what is not a prediction, and give degenerate cases a defined value and a flag.
+`evaluate.load("glue", ...)` downloads and runs unpinned code and dies offline, so the metrics live here,
+computed by scikit-learn and scipy. The ready-made ones fail silently (float predictions truncated, empty input
+nan): these refuse what is not a prediction, and give degenerate cases a defined value and a flag.
 """
 
 from __future__ import annotations

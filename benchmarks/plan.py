@@ -1,4 +1,5 @@
-"""From a validated suite to its runs: every cell and seed with an id, checked against data, encoder and predecessors.
+"""From a validated suite to its runs: every cell and seed with an id, checked against data, encoder and
+predecessors.
 
 All that can go wrong before training goes wrong here, in seconds: `make_plan` raises `SuiteError` for
 unreadable data, an encoder that does not fit, a predecessor whose head does not.
@@ -94,8 +95,8 @@ class Plan:
 def make_plan(suite: Suite, wanted_tasks: Sequence[str] = ()) -> Plan:
     """Resolve, check and list the runs of all tasks.
 
-    The data of `wanted_tasks` (default: all) is opened and checked; a task that is not wanted and whose data is not
-    there is left out of the plan.
+    The data of `wanted_tasks` (default: all) is opened and checked; a task that is not wanted and whose data is
+    not there is left out of the plan.
     """
     device = devices.resolve(suite.device)
     encoder = find_encoder(suite.encoder)
@@ -134,7 +135,8 @@ class _TaskPlanner:
             seeds = seeds[:1]
         predecessors = {seed: self._run(PREDECESSOR, PREDECESSOR_ARM, seed, None) for seed in seeds}
         runs = list(predecessors.values())
-        for name, arm in self.suite.arms.items():
+        for name in self.suite.arms:
+            arm = self.suite.arm_for(self.task.name, name)
             for seed in self.suite.seeds:
                 runs.append(self._run(name, arm, seed, predecessors.get(seed, predecessors[seeds[0]])))
         return runs

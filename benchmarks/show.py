@@ -22,7 +22,7 @@ LARGEST = 5
 
 def plan_document(plan: Plan, runs: Sequence[Run], estimates: dict[str, Estimate], store: Store) -> dict[str, Any]:
     """The plan as plain data: what `plan --json` prints."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for run in runs:
         result = store.result(run)
         guess = estimates[run.id]
@@ -42,7 +42,7 @@ def plan_document(plan: Plan, runs: Sequence[Run], estimates: dict[str, Estimate
             }
         )
     open_rows = [row for row in rows if row["status"] == "missing"]
-    seconds = sum(row["estimated_seconds"] for row in open_rows)
+    seconds = sum(estimates[run.id].seconds for run in runs if store.result(run) is None)
     workers = default_workers(plan.device)
     return {
         "suite": plan.suite.name,

@@ -1,9 +1,10 @@
 """Paired inference timing of predecessor and successor.
 
-On a shared 2-core machine, timing one model and then the other gave speed-ups of 0.44, 1.79, 4.87 and 6.87 for the same
-two models; ratios within rounds in random order gave 1.988 (1.904 to 2.126). So every round times both, in an order drawn
-anew, and the answer is the median of the rounds' ratios with a bootstrap interval. Rounds go on until the
-interval is narrow enough or the allowance is spent; which of the two it was is part of the answer.
+On a shared 2-core machine, timing one model and then the other gave speed-ups of 0.44, 1.79, 4.87 and 6.87 for
+the same two models; ratios within rounds in random order gave 1.988 (1.904 to 2.126). So every round times
+both, in an order drawn anew, and the answer is the median of the rounds' ratios with a bootstrap interval.
+Rounds go on until the interval is narrow enough or the allowance is spent; which of the two it was is part of
+the answer.
 """
 
 from __future__ import annotations

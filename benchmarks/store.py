@@ -31,6 +31,9 @@ def _replace(path: Path, text: str) -> None:
     Path(partial).replace(path)
 
 
+LOCAL = {"data": {"path"}, "encoder": {"path"}, "predecessor": {"paths"}}  # folders of one machine are nobody else's
+
+
 @dataclass(frozen=True)
 class Store:
     """One suite's results folder."""
@@ -125,7 +128,7 @@ def describe(plan: Plan) -> dict[str, Any]:
              "folder": run.folder}
             for run in plan.runs
         ],
-        "resolved": suite.model_dump(mode="json", exclude={"data": {"path"}, "encoder": {"path"}, "predecessor": {"paths"}}),
+        "resolved": suite.model_dump(mode="json", exclude=LOCAL),
     }  # fmt: skip
 
 

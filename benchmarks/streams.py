@@ -1,8 +1,9 @@
 """Named random streams of a run: data, head, dropout, gates.
 
-Each draw is addressed by (seed, stream, position) instead of read off one moving generator, so two
-methods with one seed see the same examples in the same order and the same dropout seed at every step, whatever else they draw,
-and a resumed run needs no generator state. (In the released code gates and shuffling share one generator.)
+Each draw is addressed by (seed, stream, position) instead of read off one moving generator, so two methods with
+one seed see the same examples in the same order and the same dropout seed at every step, whatever else they
+draw, and a resumed run needs no generator state. (In the released code gates and shuffling share one
+generator.)
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
-"""A suite: one TOML file that names encoder, tasks, arms, seeds, training and device, validated before anything runs.
+"""A suite: one TOML file that names encoder, tasks, arms, seeds, training and device, validated before anything
+runs.
 
     suite = load_suite("minilm", overrides=["seeds=[1]", "training.epochs=1"])
 
-Unknown keys are errors that name the nearest valid one. Each concern is one model below; the methods' own options
-are validated by the methods (`baselines`), and overrides of `[training]` per task, arm or predecessor are merged
-and validated here too, so that a suite that loads is a suite that can be planned.
+Unknown keys are errors that name the nearest valid one. Each concern is one model below; the methods' own
+options are validated by the methods (`baselines`), and overrides of `[training]` per task, arm or predecessor
+are merged and validated here too, so that a suite that loads is a suite that can be planned.
 """
 
 from __future__ import annotations
@@ -67,7 +68,8 @@ class Training(Config):
 class Encoder(Config):
     """Where the pretrained encoder comes from: `path`, else ENCODER_DIR, else the hub at `revision`.
 
-    `random` builds `shape` with random weights instead, for plans and dry runs only. `sha256`: of model.safetensors.
+    `random` builds `shape` with random weights instead, for plans and dry runs only. `sha256`: of
+    model.safetensors.
     """
 
     name: str
@@ -141,9 +143,10 @@ class Arm(Config):
 
 
 class TaskSettings(Config):
-    """Per task: overrides of `[training]`, and another maximal length."""
+    """Per task: overrides of `[training]`, of arms' options (`options.theseus = {...}`), another maximal length."""
 
     training: dict[str, Any] = {}
+    options: dict[str, dict[str, Any]] = {}
     max_length: Annotated[int, Field(ge=4, le=8192)] | None = None
 
 
@@ -157,7 +160,8 @@ class Comparison(Config):
 class Speed(Config):
     """Paired inference timing of predecessor and successor: every batch size with every length.
 
-    Rounds go on until the 95 % interval of the ratio is narrower than `width` (a share) or `max_rounds` are done.
+    Rounds go on until the 95 % interval of the ratio is narrower than `width` (a share) or `max_rounds` are
+    done.
     """
 
     batch_sizes: list[Annotated[int, Field(ge=1)]] = [1, 8]
@@ -207,7 +211,21 @@ class Suite(Config):
             self.training_for(task, None)
             for arm in self.arms:
                 self.training_for(task, arm)
+        for task, settings in self.task.items():
+            for arm in settings.options:
+                if arm not in self.arms:
+                    raise ValueError(f"task.{task}.options: no arm {arm!r}: {nearest(arm, self.arms)}")
+                self.arm_for(task, arm)
         return self
+
+    def arm_for(self, task: str, arm: str) -> Arm:
+        """The arm with the task's own options over its general ones."""
+        base = self.arms[arm]
+        own = self.task[task].options.get(arm, {}) if task in self.task else {}
+        try:
+            return Arm.model_validate({**base.model_dump(), "options": {**base.options, **own}})
+        except ValidationError as error:
+            raise ValueError(f"task.{task}.options.{arm}: {_first_line(error)}") from None
 
     def training_for(self, task: str, arm: str | None) -> Training:
         """`[training]` under the task's and then the arm's overrides; `arm` None is the predecessor."""

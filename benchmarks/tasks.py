@@ -1,7 +1,9 @@
-"""What the suite knows of each task: columns, labels and their order, splits with row counts, metric, convention.
+"""What the suite knows of each task: columns, labels and their order, splits with row counts, metric,
+convention.
 
-GLUE's nine tasks in the schema of `nyu-mll/glue`; the row counts are that dataset card's. The score of a task is
-the paper's convention (its Table 2): Matthews for CoLA, the mean of F1 and accuracy for MRPC and QQP, of Pearson and Spearman for STS-B, of matched and mismatched accuracy for MNLI, accuracy elsewhere.
+GLUE's nine tasks in the schema of `nyu-mll/glue`; the row counts are that dataset card's. The score of a task
+is the paper's convention (its Table 2): Matthews for CoLA, the mean of F1 and accuracy for MRPC and QQP, of
+Pearson and Spearman for STS-B, of matched and mismatched accuracy for MNLI, accuracy elsewhere.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The training loop that every method shares.
 
 One optimizer step: seed the dropout stream, forward and backward each micro-batch weighted by its share of the
-batch, clip, AdamW (with bias correction: without it small tasks are unstable, Zhang et al. 2021), tell the method.
-Nothing here knows a method by name; nothing in a method can change order, batches, optimizer or schedule.
+batch, clip, AdamW (with bias correction: without it small tasks are unstable, Zhang et al. 2021), tell the
+method. Nothing here knows a method by name; nothing in a method can change order, batches, optimizer or
+schedule.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ def backward(
     for batch in micro_batches(tokens, rows, parts, device.device, outputs):
         with precision(device):
             loss = method.loss(model, batch) * (len(batch.labels) / len(rows))
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         total += loss.detach()
     return total
 
@@ -107,9 +108,11 @@ def train(
     device: Device,
     evaluate: Callable[[Point], None],
 ) -> Trained:
-    """Train `model` in place; `evaluate` is called as often as the settings ask, and always after the last step.
+    """Train `model` in place; `evaluate` is called as often as the settings ask, and always after the last
+    step.
 
-    `outputs`: the predecessor's, by name, one row per training example. Raises `Diverged` for a non-finite loss.
+    `outputs`: the predecessor's, by name, one row per training example. Raises `Diverged` for a non-finite
+    loss.
     """
     steps = planned_steps(training, len(tokens))
     per_epoch = steps_per_epoch(training, len(tokens))

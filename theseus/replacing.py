@@ -62,9 +62,9 @@ class GatedModule(nn.Module):
 class Theseus:
     """BERT-of-Theseus around a fine-tuned `predecessor`, which is copied and stays as it was.
 
-    predecessor: a transformers model with one stack of identical blocks; its depth must be a multiple of `layers`.
-    layers: depth of the successor. rate: p(t), see `theseus.rates`. seed: of the gates' own generator.
-    steps: planned optimizer steps, if known; a rate that is not 1 by then is warned about.
+    predecessor: a transformers model with one stack of identical blocks; its depth must be a multiple of
+    `layers`. layers: depth of the successor. rate: p(t), see `theseus.rates`. seed: of the gates' own
+    generator. steps: planned optimizer steps, if known; a rate that is not 1 by then is warned about.
 
     Raises `TheseusError` for a model without such a stack, with shared layers, or a depth that does not divide.
     """

@@ -23,14 +23,15 @@ def with_layers(model: M, stack: nn.ModuleList, layers: Sequence[nn.Module]) -> 
     for index, block in enumerate(blocks):
         for module in block.modules():
             if hasattr(module, "layer_idx"):  # decoders address their key-value cache by it
-                module.layer_idx = index
+                setattr(module, "layer_idx", index)  # noqa: B010 - a plain attribute, which nn.Module's stubs deny
     shallow: Any = copy.deepcopy(model, memo={id(stack): blocks})
     set_depth(shallow.config, len(blocks))
     return cast(M, shallow.requires_grad_(True).eval())
 
 
 def keep_layers(model: M, indices: Sequence[int]) -> M:
-    """A copy of a transformers model with only the layers `indices` (in that order, 0 = next to the embeddings).
+    """A copy of a transformers model with only the layers `indices` (in that order, 0 = next to the
+    embeddings).
 
     Raises `TheseusError` for an index outside the stack or an empty selection.
     """

@@ -1,0 +1,106 @@
+"""The paper's numbers and claims, read from results/published/ (its README says how far to trust a row).
+
+    paper = published_tables()
+    paper_score("BERT-of-Theseus", 6, "CoLA", paper)      # 51.1
+    paper_macro("BERT-of-Theseus", 6, ["CoLA", "RTE"], paper)
+
+A cell the paper does not print is None, never zero, and a mean over tasks of which one is None is
+None too: the same tasks count on both sides or there is no comparison.
+"""
+
+import tomllib
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from reports.errors import ReportError
+
+FOLDER = Path(__file__).resolve().parent.parent / "results" / "published"
+TASKS = ("CoLA", "MNLI", "MRPC", "QNLI", "QQP", "RTE", "SST-2", "STS-B")
+ROWS = (
+    "BERT-base", "DistilBERT", "PD-BERT", "Fine-tuning", "Vanilla KD", "BERT-PKD", "LayerDrop",
+    "Anti-curriculum", "Constant", "Curriculum", "BERT-of-Theseus",
+)  # fmt: skip
+ALIASES = {"Theseus": "BERT-of-Theseus"}
+KINDS = ("order", "ratio", "value")
+# Tables of one dev score per method and task, best known first.
+SCORE_TABLES = (2, 7, 6)
+
+
+@cache
+def published_tables(folder: Path = FOLDER) -> pd.DataFrame:
+    """Every `table-*.csv` in one frame, `value` as float with NaN where the paper prints nothing."""
+    files = sorted(folder.glob("table-*.csv"))
+    if not files:
+        raise ReportError(f"{folder}: no table-*.csv; restore results/published/ from the repository")
+    texts = {name: "str" for name in ("method", "task", "metric", "split", "convention", "statistic", "source")}
+    frames = [pd.read_csv(path, dtype=texts, keep_default_na=False, na_values={"value": [""]}) for path in files]
+    return pd.concat(frames, ignore_index=True)
+
+
+@cache
+def claims(folder: Path = FOLDER) -> tuple[dict[str, Any], ...]:
+    """The `[[claim]]` entries of claims.toml, checked for their required keys; raises `ReportError`."""
+    path = folder / "claims.toml"
+    try:
+        entries = tomllib.loads(path.read_text(encoding="utf-8"))["claim"]
+    except (OSError, KeyError, tomllib.TOMLDecodeError) as error:
+        raise ReportError(f"{path}: not readable as claims ({error}); restore it from the repository") from None
+    for entry in entries:
+        absent = {"id", "sentence", "where", "kind", "metric", "arm", "tasks", "split"} - set(entry)
+        if absent or entry.get("kind") not in KINDS:
+            named = f"{path}: claim {entry.get('id')!r}"
+            raise ReportError(f"{named} lacks {sorted(absent)} or has no known kind; correct it")
+    return tuple(entries)
+
+
+def row_name(name: str | None) -> str | None:
+    """The name of a row as the tables here spell it."""
+    return None if name is None else ALIASES.get(name, name)
+
+
+def published_layers(method: str, layers: int | None, like_for_like: bool) -> int | None:
+    """Which depth's row stands for a method: the same depth where like is compared with like, else the 12 to 6 one."""
+    name = row_name(method)
+    frame = published_tables()
+    depths = sorted(set(frame.loc[(frame["method"] == name) & frame["table"].isin(SCORE_TABLES), "layers"]))
+    if like_for_like:
+        return layers if layers in depths else None
+    return 6 if 6 in depths else next(iter(depths), None)
+
+
+def paper_score(
+    method: str | None, layers: int | None, task: str | None, frame: pd.DataFrame | None = None
+) -> float | None:
+    """The printed dev score (0 to 100) of a row and column, or None where the paper has none."""
+    if method is None or task is None or layers is None:
+        return None
+    frame = published_tables() if frame is None else frame
+    wanted = (frame["method"] == row_name(method)) & (frame["layers"] == layers) & (frame["task"] == task)
+    found = frame[wanted & (frame["metric"] == "score") & (frame["split"] == "dev")]
+    for table in SCORE_TABLES:
+        values = found.loc[found["table"] == table, "value"].dropna()
+        if len(values):
+            return float(values.iloc[0])
+    return None
+
+
+def paper_macro(
+    method: str | None, layers: int | None, tasks: Sequence[str | None], frame: pd.DataFrame | None = None
+) -> float | None:
+    """The paper's mean over exactly `tasks`: as printed for all eight, computed from the cells otherwise."""
+    if set(tasks) == set(TASKS) and len(tasks) == len(TASKS):
+        return paper_score(method, layers, "Macro", frame)
+    cells = [paper_score(method, layers, task, frame) for task in tasks]
+    known = [value for value in cells if value is not None]
+    return sum(known) / len(known) if known and len(known) == len(cells) else None
+
+
+def paper_speed_up(layers: int | None, frame: pd.DataFrame | None = None) -> float | None:
+    """The printed speed-up of a 12-layer predecessor's successor with `layers` layers (table 7), or None."""
+    frame = published_tables() if frame is None else frame
+    found = frame[(frame["metric"] == "speed-up") & (frame["layers"] == layers)]
+    return float(found["value"].iloc[0]) if len(found) else None

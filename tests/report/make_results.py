@@ -1,0 +1,278 @@
+"""Write small results folders in the format of docs/results.md, for tests and for looking at a page.
+
+    python tests/report/make_results.py OUT [--kind full|glue|minilm|synthetic|partial|single]
+
+Scores come from a fixed table plus a pseudo-random seed effect that is shared by the arms, so paired
+differences are steadier than the arms themselves, as in real sweeps. Nothing here is a measurement.
+"""
+
+import argparse
+import hashlib
+import json
+import random
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+TASKS: dict[str, dict[str, Any]] = {
+    "cola": {
+        "title": "CoLA",
+        "metrics": ["matthews_correlation"],
+        "train": 8551,
+        "dev": {"validation": 1043},
+        "spread": 1.1,
+    },
+    "mrpc": {"title": "MRPC", "metrics": ["accuracy", "f1"], "train": 3668, "dev": {"validation": 408}, "spread": 0.9},
+    "rte": {"title": "RTE", "metrics": ["accuracy"], "train": 2490, "dev": {"validation": 277}, "spread": 1.3},
+    "mnli": {
+        "title": "MNLI",
+        "metrics": ["accuracy_matched", "accuracy_mismatched"],
+        "train": 392702,
+        "dev": {"validation_matched": 9815, "validation_mismatched": 9832},
+        "spread": 0.25,
+    },
+    "sst2": {"title": "SST-2", "metrics": ["accuracy"], "train": 67349, "dev": {"validation": 872}, "spread": 0.5},
+    "stsb": {
+        "title": "STS-B",
+        "metrics": ["pearson", "spearman"],
+        "train": 5749,
+        "dev": {"validation": 1500},
+        "spread": 0.4,
+    },
+    "qnli": {"title": "QNLI", "metrics": ["accuracy"], "train": 104743, "dev": {"validation": 5463}, "spread": 0.3},
+    "qqp": {
+        "title": "QQP",
+        "metrics": ["accuracy", "f1"],
+        "train": 363846,
+        "dev": {"validation": 40430},
+        "spread": 0.15,
+    },
+}
+ARMS: dict[str, dict[str, Any]] = {
+    "predecessor": {"title": "Predecessor", "method": "predecessor", "published": "BERT-base"},
+    "finetune": {"title": "Fine-tuning", "method": "finetune", "published": "Fine-tuning"},
+    "kd": {"title": "Vanilla KD", "method": "kd", "published": "Vanilla KD"},
+    "pkd": {"title": "BERT-PKD", "method": "pkd", "published": "BERT-PKD"},
+    "theseus": {"title": "BERT-of-Theseus", "method": "theseus", "published": "BERT-of-Theseus"},
+}
+CENTRE = {
+    "cola": (54.3, 43.4, 45.1, 45.5, 47.9), "mrpc": (89.5, 86.0, 86.2, 85.7, 87.4),
+    "rte": (71.1, 62.1, 64.9, 66.5, 66.9),
+    "mnli": (83.5, 80.1, 80.4, 81.3, 81.9), "sst2": (91.5, 89.6, 90.5, 91.3, 91.2),
+    "stsb": (88.9, 81.9, 84.9, 86.2, 88.0),
+    "qnli": (91.2, 86.9, 88.0, 88.4, 89.1), "qqp": (89.8, 87.8, 88.1, 88.4, 89.3),
+}  # fmt: skip
+PARAMETERS = {6: 66_955_010, 3: 45_691_394, 12: 109_483_778}
+
+
+def number(*parts: object) -> random.Random:
+    """A generator that depends on nothing but its arguments."""
+    return random.Random(hashlib.sha256(repr(parts).encode()).hexdigest())
+
+
+def score(task: str, arm: str, seed: int) -> float:
+    """A plausible score, 0 to 100, the same for the same arguments."""
+    at = list(ARMS).index(arm) if arm in ARMS else 2
+    spread = TASKS[task]["spread"]
+    shared, own = number("seed", task, seed).gauss(0, 1), number("own", task, arm, seed).gauss(0, 1)
+    return CENTRE[task][at] + spread * (0.7 * shared + 0.55 * own)
+
+
+def run_id(task: str, arm: str, seed: int) -> str:
+    """Sixteen hex digits, as the suite's ids are."""
+    return hashlib.sha256(f"{task}/{arm}/{seed}".encode()).hexdigest()[:16]
+
+
+def write(path: Path, value: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+
+
+SUITE: dict[str, Any] = {
+    "schema": 1, "name": "glue", "title": "GLUE with BERT-base, 12 to 6 layers",
+    "description": "Four ways to halve the depth of a fine-tuned encoder, trained by one runner on the same "
+    "batches, dropout stream and classifier for each seed.",
+    "synthetic": False, "comparable": True,
+    "comparison": "Same encoder, depth and metrics as table 2 of the paper; its numbers are medians of five runs.",
+    "protocol": "last", "statistic": "mean",
+    "encoder": {"name": "bert-base-uncased", "revision": "86b5e093", "layers": 12, "hidden_size": 768},
+    "successor_layers": 6, "predecessor_per_seed": False, "resolved": {},
+}  # fmt: skip
+
+
+def make_results(
+    root: Path,
+    tasks: Iterable[str] = ("cola", "mrpc", "rte", "sst2"),
+    arms: Iterable[str] = tuple(ARMS),
+    seeds: Iterable[int] = (1, 2, 3),
+    outcomes: Mapping[tuple[str, str, int], str] | None = None,
+    scores: Mapping[tuple[str, str, int], float] | None = None,
+    speed: bool = True,
+    speed_decided: bool = True,
+    suite: Mapping[str, Any] | None = None,
+    manifest: Mapping[str, Any] | None = None,
+    arm_changes: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Path:
+    """Write a results folder into `root`. `outcomes` marks runs diverged, failed or missing, `scores`
+    fixes single scores, and the last three mappings are merged over suite.json, every manifest, and arms."""
+    document: dict[str, Any] = {**SUITE, "seeds": list(seeds), **(suite or {})}
+    document["tasks"] = [task_entry(name, document["synthetic"]) for name in tasks]
+    document["arms"] = [arm_entry(name, document, arm_changes or {}) for name in arms]
+    document["runs"] = []
+    for task in document["tasks"]:
+        for arm in document["arms"]:
+            shared = arm["method"] == "predecessor" and not document["predecessor_per_seed"]
+            for seed in document["seeds"][:1] if shared else document["seeds"]:
+                key = (task["name"], arm["name"], seed)
+                run = run_entry(key, arm["method"])
+                document["runs"].append(run)
+                outcome = (outcomes or {}).get(key, "done")
+                if outcome != "missing":
+                    value = (scores or {}).get(key, score(*key) if arm["name"] in ARMS else 60.0)
+                    write_run(root / run["folder"], document, arm, key, outcome, value, manifest or {})
+    write(root / "suite.json", document)
+    if speed:
+        write(root / "speed.json", {"schema": 1, "conditions": speed_conditions(document, speed_decided)})
+    return root
+
+
+def task_entry(name: str, synthetic: bool) -> dict[str, Any]:
+    """A task of suite.json."""
+    task = TASKS[name]
+    return {
+        "name": name, "title": task["title"], "published": None if synthetic else task["title"],
+        "score": " and ".join(task["metrics"]), "in_macro": True, "train_examples": task["train"],
+        "dev_examples": task["dev"], "notes": [],
+    }  # fmt: skip
+
+
+def arm_entry(name: str, suite: Mapping[str, Any], changes: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """An arm of suite.json; an unknown name becomes an unpublished arm of method kd."""
+    layers = suite["encoder"]["layers"] if name == "predecessor" else suite["successor_layers"]
+    known = ARMS.get(name, {"title": name, "method": "kd", "published": None})
+    return {"name": name, "layers": layers, **known, **changes.get(name, {})}
+
+
+def run_entry(key: tuple[str, str, int], method: str) -> dict[str, Any]:
+    """A run of suite.json."""
+    task, arm, seed = key
+    identity = run_id(*key)
+    folder = f"{task}/{method}/seed-{seed}-{identity}"
+    return {"run_id": identity, "task": task, "arm": arm, "method": method, "seed": seed, "folder": folder}
+
+
+def write_run(
+    folder: Path, suite: Mapping[str, Any], arm: Mapping[str, Any], key: tuple[str, str, int], outcome: str,
+    value: float, manifest: Mapping[str, Any],
+) -> None:  # fmt: skip
+    """One run folder: config, manifest, result and the evaluations on the way."""
+    task, name, seed = key
+    identity = run_id(*key)
+    layers, done, steps = arm["layers"], outcome == "done", 600
+    device = {"device": "cuda", "precision": "bfloat16", "threads": 8}
+    lift = 0.35 * number("lift", *key).random()
+    last = {"step": steps, "epoch": 3.0, "metrics": metrics(task, value), "score": value, "flags": []}
+    best = last | {"step": 400, "epoch": 2.0, "metrics": metrics(task, value + lift), "score": value + lift}
+    parameters = PARAMETERS.get(layers, 17_390_210)
+    trainable = 42_527_232 if arm["method"] == "theseus" else parameters
+    seconds = (61.0 if layers == 12 else 44.0 if name == "finetune" else 52.0) + number("t", *key).random()
+    write(folder / "config.json", {
+        "schema": 1, "suite": suite["name"], "task": task, "method": arm["method"], "arm": name, "seed": seed,
+        "layers": layers, "options": {}, "training": {"epochs": 3, "batch_size": 32, "learning_rate": 2e-5},
+        "device": device, "data": {"max_length": 128, "fingerprint": f"data-{task}"}, "encoder": {"hash": "enc"},
+        "predecessor": None, "code": "c0de",
+    })  # fmt: skip
+    write(folder / "manifest.json", {
+        "schema": 1, "run_id": identity, "started": "2026-11-01T08:00:00+00:00",
+        "finished": "2026-11-01T08:01:00+00:00",
+        "code_commit": "5f1c2d7a9be04c0f", "code_dirty": False, "code_hash": "c0de",
+        "packages": {"torch": "2.13.0", "transformers": "5.23.0", "numpy": "2.4.6", "datasets": "5.2.0"},
+        "python": "3.11.2", "platform": "Linux-x86_64", "device_name": "one 80 GB accelerator", "device": device,
+        "data_fingerprint": f"data-{task}", "encoder_hash": "enc", "predecessor": None, "lock_hash": "10c4",
+        "determinism_probe": None, "peak_memory_bytes": 3_100_000_000,
+    } | dict(manifest))  # fmt: skip
+    write(folder / "result.json", {
+        "schema": 1, "run_id": identity, "status": outcome, "reason": None if done else "loss became nan at step 41",
+        "last": last if done else None, "selected": best if done else None, "evaluations": 12 if done else 1,
+        "steps": steps if done else 41, "epochs": 3.0 if done else 0.2, "layers": layers, "parameters": parameters,
+        "trainable_parameters": trainable, "train_seconds": seconds, "examples_per_second": 19200 / seconds,
+        "peak_memory_bytes": 3_100_000_000,
+    })  # fmt: skip
+    lines = [json.dumps(point(key, arm["method"], step, steps, value)) for step in range(50, steps + 1, 50)]
+    (folder / "metrics.jsonl").write_text("\n".join(lines[: None if done else 1]) + "\n", encoding="utf-8")
+
+
+def metrics(task: str, value: float) -> dict[str, float]:
+    """Raw metrics whose mean is the score, a point apart where there are two."""
+    names = TASKS[task]["metrics"]
+    return {n: (value + (0.5 - i) * (len(names) - 1)) / 100 for i, n in enumerate(names)}
+
+
+def point(key: tuple[str, str, int], method: str, step: int, steps: int, value: float) -> dict[str, Any]:
+    """One line of metrics.jsonl."""
+    done = step / steps
+    noise = number("loss", *key, step).gauss(0, 0.012)
+    base = {"predecessor": 0.16, "finetune": 0.24, "kd": 0.36, "pkd": 0.44, "theseus": 0.28}.get(method, 0.3)
+    rate = min(1.0, 0.3 + 0.0014 * step) if method == "theseus" else None
+    current = value - 22 * (1 - done) ** 2
+    return {
+        "step": step, "epoch": 3 * done, "loss": base + 0.42 * (1 - done) ** 2 + noise,
+        "learning_rate": 2e-5 * (1 - done),
+        "replacing_rate": rate, "metrics": metrics(key[0], current), "score": current,
+    }  # fmt: skip
+
+
+def speed_conditions(suite: Mapping[str, Any], decided: bool) -> list[dict[str, Any]]:
+    """Two conditions: one decided unless asked otherwise, one that never is."""
+    deep, shallow = suite["encoder"]["layers"], suite["successor_layers"]
+    base = {"precision": "float32", "attention": "sdpa", "length": 128, "predecessor_layers": deep,
+            "successor_layers": shallow, "rounds": 60, "confidence": 0.95}  # fmt: skip
+    gpu = base | {
+        "device": "cuda", "device_name": "one 80 GB accelerator", "precision": "bfloat16", "threads": 8,
+        "batch_size": 32,
+        "ratio": 1.97, "ratio_low": 1.95, "ratio_high": 1.99, "decided": decided,
+        "predecessor": {"p50": 0.0121, "p90": 0.0124, "p99": 0.0131},
+        "successor": {"p50": 0.00614, "p90": 0.0063, "p99": 0.0071},
+        "ratios": [1.96, 1.98], "predecessor_seconds": [0.0121], "successor_seconds": [0.00614],
+    }  # fmt: skip
+    cpu = base | {
+        "device": "cpu", "device_name": "2-core CPU", "threads": 2, "batch_size": 1, "ratio": 1.88, "ratio_low": 1.61,
+        "ratio_high": 2.21, "decided": False, "predecessor": {"p50": 0.093, "p90": 0.121, "p99": 0.19},
+        "successor": {"p50": 0.049, "p90": 0.066, "p99": 0.1}, "ratios": [1.7, 2.1],
+        "predecessor_seconds": [0.093], "successor_seconds": [0.049],
+    }  # fmt: skip
+    return [gpu, cpu]
+
+
+MINILM: dict[str, Any] = {
+    "name": "minilm", "title": "GLUE with MiniLM-L6, 6 to 3 layers", "comparable": False,
+    "comparison": "This suite halves a 6-layer MiniLM of hidden size 384; the paper halves a 12-layer BERT-base. "
+    "Depth, width and pre-training differ, so neither the levels nor the gaps are like with like.",
+    "encoder": {"name": "MiniLM-L6-H384-uncased", "revision": "a1b2c3", "layers": 6, "hidden_size": 384},
+    "successor_layers": 3,
+}  # fmt: skip
+SYNTHETIC: dict[str, Any] = {
+    "name": "demo", "title": "Demo", "synthetic": True, "comparable": False,
+    "comparison": "The tasks are made from a small artificial grammar.",
+    "encoder": {"name": "toy-encoder", "revision": None, "layers": 4, "hidden_size": 64}, "successor_layers": 2,
+}  # fmt: skip
+KINDS: dict[str, dict[str, Any]] = {
+    "full": {},
+    "glue": {"tasks": tuple(TASKS), "seeds": (1, 2, 3, 4, 5), "suite": {"statistic": "median"}},
+    "minilm": {"suite": MINILM},
+    "synthetic": {"suite": SYNTHETIC, "tasks": ("cola", "rte", "sst2")},
+    "partial": {
+        "outcomes": {("cola", "kd", 2): "diverged", ("rte", "pkd", 1): "failed", ("rte", "theseus", 3): "missing",
+                     ("sst2", "finetune", 1): "missing", ("sst2", "finetune", 2): "missing",
+                     ("sst2", "finetune", 3): "missing"},
+        "speed_decided": False, "manifest": {"code_dirty": True},
+    },
+    "single": {"tasks": ("rte",), "seeds": (1,), "speed": False},
+}  # fmt: skip
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="write a made-up results folder")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--kind", choices=sorted(KINDS), default="full")
+    chosen = parser.parse_args()
+    make_results(chosen.out, **KINDS[chosen.kind])

@@ -1,0 +1,266 @@
+"""The whole page: self-contained, honest about gaps and about synthetic tasks, safe with hostile text, byte-stable."""
+
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from reports import ReportError, read, render
+from reports.statistics import MACRO, difference
+from tests.report.make_results import KINDS, MINILM, make_results
+
+ROOT = Path(__file__).resolve().parents[2]
+VOID = {"meta", "br", "link", "img", "hr", "input"}
+
+
+class Page(HTMLParser):
+    """Checks nesting while parsing and keeps elements, table rows and text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.stack: list[str] = []
+        self.rows: list[list[str]] = []
+        self.text = ""
+        self.feed(html)
+        assert self.stack == []
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.stack.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.stack.pop() == tag, f"</{tag}> closes another element"
+
+    def handle_data(self, data):
+        if "style" in self.stack:
+            return
+        self.text += data
+        if "td" in self.stack or "th" in self.stack:
+            self.rows[-1][-1] += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory) -> dict[str, Path]:
+    """Each kind of results folder rendered once."""
+    kinds = [kind for kind in KINDS if kind != "glue"]
+    root = tmp_path_factory.mktemp("pages")
+    return {kind: render(make_results(root / kind, **KINDS[kind])) for kind in kinds}
+
+
+def parsed(path: Path) -> Page:
+    return Page(path.read_text(encoding="utf-8"))
+
+
+def test_three_files_are_written_where_asked(pages, tmp_path):
+    page = pages["single"]
+    assert sorted(p.name for p in page.parent.iterdir()) == ["report.html", "table.csv", "table.tex"]
+    assert page.parent.name == "report"
+    elsewhere = render(page.parent.parent, tmp_path / "a" / "b")
+    assert elsewhere == tmp_path / "a" / "b" / "report.html"
+    config = next(a["href"] for a in parsed(elsewhere).all("a") if (a["href"] or "").endswith("config.json"))
+    assert (elsewhere.parent / config).resolve().is_file()
+
+
+@pytest.mark.parametrize("kind", ["full", "minilm", "synthetic", "partial", "single"])
+def test_the_page_needs_nothing_but_itself(pages, kind):
+    page = parsed(pages[kind])
+    html = pages[kind].read_text(encoding="utf-8")
+    assert "http://" not in html
+    assert "https://" not in html
+    assert not {"script", "link", "img", "iframe", "object", "embed", "form", "base"} & {
+        tag for tag, _ in page.elements
+    }
+    assert not re.search(r"@import|url\((?!#)", html)
+    assert not any(name.startswith("on") for _, attributes in page.elements for name in attributes)
+    policy = next(m["content"] for m in page.all("meta") if m.get("http-equiv") == "Content-Security-Policy")
+    assert policy.startswith("default-src 'none'; style-src 'unsafe-inline'; img-src data:")
+    ids = [attributes["id"] for _, attributes in page.elements if attributes.get("id")]
+    assert len(ids) == len(set(ids))
+    for anchor in page.all("a"):
+        target = anchor["href"] or ""
+        if target.startswith("#"):
+            assert target[1:] in ids
+        else:
+            assert (pages[kind].parent / target).is_file(), target
+
+
+@pytest.mark.parametrize("kind", ["full", "partial"])
+def test_rendering_again_gives_the_same_bytes(pages, kind):
+    folder = pages[kind].parent
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    render(folder.parent)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_numbers_of_the_main_table(pages):
+    results = read(pages["full"].parent.parent)
+    rows = parsed(pages["full"]).rows
+    row = next(r for r in rows if r and r[0].startswith("BERT-of-Theseus 6L"))
+    values = [run.score("last") for run in results.of("rte", "theseus")]
+    mean = sum(values) / 3
+    sd = (sum((v - mean) ** 2 for v in values) / 2) ** 0.5
+    assert row[3] == f"{mean:.1f}±{sd:.1f}68.2paper"
+    heads = next(r for r in rows if r[:1] == ["Arm"])
+    assert heads == ["Arm", "CoLA", "MRPC", "RTE", "SST-2", "Macro"]
+
+
+def test_differences_are_on_the_page(pages):
+    results = read(pages["full"].parent.parent)
+    found = difference(results, MACRO, "theseus", "kd", "last")
+    row = next(r for r in parsed(pages["full"]).rows if r[0] == "Vanilla KD" and "to" in r[1])
+    assert row[5].startswith(f"+{found.mean:.1f}")
+    assert row[6] == f"{found.detectable:.1f}"
+
+
+def test_synthetic_suites_say_so_everywhere_and_show_no_paper(pages):
+    html = pages["synthetic"].read_text(encoding="utf-8")
+    assert re.search(r"<title>[^<]*synthetic language, not GLUE[^<]*</title>", html)
+    assert re.search(r"<h1>[^<]*synthetic language, not GLUE[^<]*</h1>", html)
+    page = parsed(pages["synthetic"])
+    for number in ("51.1", "68.2", "1.94", "98.4"):
+        assert not any(number in cell for row in page.rows for cell in row)
+    assert "The paper prints" not in page.text
+    assert "hollow diamond" not in page.text.lower()
+
+
+def test_papers_numbers_stand_apart_when_not_comparable(pages):
+    html = pages["minilm"].read_text(encoding="utf-8")
+    before, after = html.split("What the paper prints, for orientation only")
+    assert MINILM["comparison"][:40] in after
+    assert ">51.1<" not in before
+    assert ">51.1<" in after
+
+
+def test_gaps_are_explicit(pages):
+    text = parsed(pages["partial"]).text
+    assert "The grid has gaps." in text
+    assert "46 of 52 planned runs" in text
+    assert "2 of 3 seeds, 1 diverged" in text
+    assert "2 of 3 seeds, 1 failed" in text
+    assert "0 of 3 seeds" in text
+    assert "undecided" in text
+    assert "48 of 48 runs come from a tree with uncommitted changes" in text
+    assert "RTE, BERT-PKD: seed 1 failed (loss became nan at step 41)" in text
+    assert "The grid has gaps." not in parsed(pages["full"]).text
+
+
+def test_one_seed_one_task_without_timing(pages):
+    page = parsed(pages["single"])
+    assert "Inference was not timed" in page.text
+    assert "no interval" in page.text
+    assert "Macro" not in page.text.replace("In macro", "")
+
+
+def test_every_run_is_listed_with_its_files(pages):
+    page = parsed(pages["partial"])
+    links = [a["href"] or "" for a in page.all("a")]
+    assert sum(link.endswith("/config.json") for link in links) == 48
+    assert sum(link.endswith("/manifest.json") for link in links) == 48
+    results = read(pages["partial"].parent.parent)
+    assert all(run.run_id in page.text for run in results.runs)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"arms": ("theseus",)},
+        {"arms": ("predecessor",)},
+        {"arms": ("kd", "pkd")},
+        {"outcomes": {("rte", arm, 1): "missing" for arm in ("predecessor", "kd", "theseus")}},
+        {"outcomes": {("rte", arm, 1): "failed" for arm in ("predecessor", "kd", "theseus")}},
+        {"suite": {"protocol": "selected", "statistic": "median", "predecessor_per_seed": True}},
+        {"suite": {"encoder": {"layers": 12}, "description": "", "comparison": ""}},
+        {"manifest": {"packages": None, "device": None, "device_name": None, "started": None}},
+    ],
+)
+def test_odd_suites_still_render(tmp_path, options):
+    base = {"tasks": ("rte",), "arms": ("predecessor", "kd", "theseus"), "seeds": (1,)}
+    parsed(render(make_results(tmp_path, **(base | options))))
+
+
+def test_hostile_text_is_escaped(tmp_path):
+    bad = "<script>alert(1)</script>\"'&{{7*7}}"
+    root = make_results(
+        tmp_path,
+        tasks=("rte",),
+        arms=("kd", "theseus"),
+        seeds=(1, 2),
+        suite={"title": bad, "description": bad, "comparison": bad, "encoder": {"name": bad, "layers": 12}},
+        arm_changes={"kd": {"title": bad, "published": bad}},
+        manifest={"device_name": bad, "packages": {bad: bad}, "determinism_probe": {bad: bad}},
+        outcomes={("rte", "kd", 2): "failed"},
+    )
+    suite = json.loads((root / "suite.json").read_text())
+    suite["tasks"][0] |= {"title": bad, "notes": [bad], "score": bad}
+    (root / "suite.json").write_text(json.dumps(suite))
+    speed = json.loads((root / "speed.json").read_text())
+    speed["conditions"][0] |= {"device_name": bad, "precision": bad, "threads": bad, "ratio": bad, "rounds": bad}
+    (root / "speed.json").write_text(json.dumps(speed))
+    path = next(root.glob("rte/kd/seed-2-*/result.json"))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"reason": bad}))
+    html = render(root).read_text(encoding="utf-8")
+    assert "<script" not in html
+    assert "{{7*7}}" in html
+    Page(html)
+
+
+@pytest.mark.parametrize("name", ["../kd", "<script>", "kd/..", ""])
+def test_hostile_names_are_refused(tmp_path, name):
+    root = make_results(tmp_path, tasks=("rte",), arms=("kd",), seeds=(1,))
+    suite = json.loads((root / "suite.json").read_text())
+    for place in (suite["arms"][0], suite["tasks"][0], suite["runs"][0]):
+        document = json.loads(json.dumps(suite))
+        place_again = {"arms": document["arms"], "tasks": document["tasks"], "runs": document["runs"]}
+        key = next(k for k in place_again if suite[k][0] is place)
+        place_again[key][0]["name" if key != "runs" else "run_id"] = name
+        (root / "suite.json").write_text(json.dumps(document))
+        with pytest.raises(ReportError, match="not a plain name"):
+            render(root)
+
+
+def test_an_output_that_cannot_be_written_is_one_line(tmp_path):
+    root = make_results(tmp_path / "r", tasks=("rte",), arms=("kd",), seeds=(1,))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ReportError, match="give another --output"):
+        render(root, tmp_path / "file" / "report")
+
+
+WITHOUT_TORCH = """
+import sys
+BLOCKED = {"torch", "transformers", "datasets", "evaluate", "theseus", "baselines", "benchmarks", "sklearn"}
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in BLOCKED:
+            raise ImportError(f"{name} is not for reports")
+sys.meta_path.insert(0, Blocked())
+from pathlib import Path
+from reports import export, render
+print(render(Path(sys.argv[1])))
+assert export(Path(sys.argv[1]), "parquet")[:4] == b"PAR1"
+assert not BLOCKED & set(sys.modules)
+"""
+
+
+def test_a_page_is_rendered_where_torch_cannot_be_imported(tmp_path):
+    root = make_results(tmp_path, tasks=("rte",), seeds=(1, 2))
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, str(root)], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.strip()).is_file()
