@@ -1,4 +1,4 @@
-"""What holds for every test: no network, two threads, and no need for torch.
+"""What holds for every test: no network, one thread, and no need for torch.
 
 Where torch is not installed (`tox -e report-without-torch`) the test modules that import it, directly or through
 `theseus`, `baselines` or `benchmarks`, are left out, so that what remains is what `reports` promises to do without it.
@@ -20,8 +20,8 @@ import pytest
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # the nightly tier sets it to 0
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
-os.environ["OMP_NUM_THREADS"] = "2"  # the number of threads is part of what makes a run bit-equal
-os.environ["MKL_NUM_THREADS"] = "2"
+os.environ["OMP_NUM_THREADS"] = "1"  # part of what makes a run bit-equal; small models gain nothing from two
+os.environ["MKL_NUM_THREADS"] = "1"
 os.environ["MPLBACKEND"] = "Agg"
 
 NEEDS_TORCH = {"torch", "transformers", "theseus", "baselines", "benchmarks"}

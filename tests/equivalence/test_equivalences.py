@@ -17,7 +17,7 @@ from benchmarks.training import backward, train
 from tests import tiny
 from theseus import ConstantRate, Theseus, keep_layers
 
-CPU = Device(device="cpu", threads=2)
+CPU = Device(device="cpu", threads=1)
 SETTINGS = Training(max_steps=12, batch_size=8, learning_rate=2e-3, evaluate_every=6, warmup=0.1, weight_decay=0.01)
 METHODS = {
     "finetune": {},

@@ -5,7 +5,10 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -279,3 +282,26 @@ def test_data_that_changed_never_meets_old_results(inputs, finished, tmp_path, c
     assert cli("plan", inputs, "--json", "--results", finished, "--set", f"data.path={glue}") == 0
     status = {(r["task"], r["status"]) for r in json.loads(capfd.readouterr().out)["runs"]}
     assert status == {("rte", "missing"), ("stsb", "done")}
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_stopped_runner_leaves_no_worker_behind_and_goes_on_later(inputs, tmp_path, how):
+    arguments = ["--tasks", "rte", "--seeds", "1", "--methods", "finetune", "--results", str(tmp_path)]
+    command = [sys.executable, "-m", "benchmarks", "run", str(inputs), *arguments]
+    long = subprocess.Popen([*command, "--set", "training.max_steps=100000"], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob(".partial/*")):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    worker = int(next(tmp_path.glob(".partial/*")).name.partition("-")[0])
+    long.send_signal(how)
+    said = long.communicate(timeout=60)[1]
+    if how != signal.SIGKILL:
+        assert long.returncode == 75, said
+        assert "the same command goes on from here" in said
+    while Path(f"/proc/{worker}").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert cli("run", inputs, *arguments) == 0
+    assert len(runs(tmp_path)) == 1
+    assert not list((tmp_path / ".partial").iterdir())

@@ -1,0 +1,123 @@
+"""The texts that the demo's encoder is pretrained on, and the words they are made of.
+
+Why pairs of sentences: a masked word teaches most where only the meaning of the other sentence gives it away, and the
+[CLS] vector learns something only if it is asked whether the second sentence belongs to the first.
+
+How: `document(rng)` draws a `story` (an event, restated or changed), a `review` (two opinions that agree or do not) or
+a `scene` (two nested sentences, about which nothing is asked). `vocabulary()` is every word of the language, and
+`content_words()` those that a sentence's shape does not give away. Try it:
+
+    python -m benchmarks.demo.documents         # prints a few
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from random import Random
+from typing import NamedTuple
+
+from benchmarks.demo.language import (
+    ADJECTIVES,
+    CONCEPTS,
+    INTRANSITIVE,
+    PLACES,
+    PLURAL,
+    TOPICS,
+    VERB_FORMS,
+    change,
+    event,
+    finite,
+    noun_phrase,
+    nouns_of,
+    render,
+    weaken,
+)
+from benchmarks.demo.opinions import (
+    ASPECTS,
+    BAD,
+    DEGREES,
+    DENIALS,
+    FLIPPERS,
+    GOOD,
+    KEEPERS,
+    VERDICTS,
+    opinion,
+    verdict,
+)
+from benchmarks.demo.syntax import Syntax, text_of
+
+FUNCTION_WORDS = (
+    "the this these no ever that is are do does not by it true false also they itself themselves and but although , ."
+)
+
+
+class Document(NamedTuple):
+    """Two consecutive sentences; `follows` is 1 if the second is of the same text, 0 if of another, -1 unasked."""
+
+    first: list[str]
+    second: list[str]
+    follows: int
+
+
+def review(rng: Random) -> Document:
+    """A review; its second sentence, or that of a reviewer who disagrees."""
+    polarity, follows = rng.random() < 0.5, rng.random() < 0.65
+    second = polarity == follows
+    first = opinion(rng, polarity)
+    other = verdict(rng, second) if rng.random() < 0.7 else opinion(rng, second)
+    return Document(*((first, other) if rng.random() < 0.75 else (other, first)), int(follows))
+
+
+def story(rng: Random) -> Document:
+    """An event, then the same said otherwise, a consequence, or what its people do next; or, as a wrong second
+    sentence, an unrelated event or (more often) a changed one with nearly the same cast."""
+    nouns = nouns_of(rng.choice(TOPICS))
+    what, follows = event(rng, nouns), rng.random() < 0.6
+    first = render(rng, what, nouns)
+    if not follows:
+        told = event(rng, nouns_of(rng.choice(TOPICS))) if rng.random() < 0.4 else change(rng, what, nouns)
+        return Document(first, render(rng, weaken(rng, told) if rng.random() < 0.4 else told), 0)
+    if rng.random() < 0.12:
+        who = rng.choice((what.agent, what.patient))
+        deed = replace(event(rng, nouns), agent=who)
+        verb = finite(rng.choice(CONCEPTS[deed.concept].words), who.plural)
+        return Document(first, ["they" if who.plural else "it", "also", verb, *noun_phrase(rng, deed.patient)], 1)
+    return Document(first, render(rng, weaken(rng, what) if rng.random() < 0.4 else what), 1)
+
+
+def scene(rng: Random) -> Document:
+    """Two nested sentences about the same topic."""
+    syntax = Syntax(rng, nouns_of(rng.choice(TOPICS)))
+    return Document(text_of(syntax.sentence()), text_of(syntax.sentence(1)), -1)
+
+
+def document(rng: Random) -> Document:
+    """A random text of the language: 45 % stories, 35 % reviews, 20 % nested scenes."""
+    draw = rng.random()
+    return story(rng) if draw < 0.45 else review(rng) if draw < 0.8 else scene(rng)
+
+
+def content_words() -> set[str]:
+    """The words that a sentence's shape does not give away: nouns, verbs, adjectives and verdicts."""
+    words = {*ADJECTIVES, *GOOD, *BAD, *PLURAL, *PLURAL.values()}
+    words |= {form for lemma, forms in VERB_FORMS.items() for form in (lemma, *forms)}
+    for good, bad in VERDICTS:
+        words |= set(good.split()) ^ set(bad.split())
+    return words
+
+
+def vocabulary() -> list[str]:
+    """Every word of the language, sorted; the tokenizer's special tokens are not among them."""
+    words = {*ADJECTIVES, *PLACES, *ASPECTS, *GOOD, *BAD, *DEGREES, *INTRANSITIVE, *INTRANSITIVE.values()}
+    words |= {form for lemma, forms in VERB_FORMS.items() for form in (lemma, *forms)}
+    words |= {form for noun, plural in PLURAL.items() for form in (noun, plural)}
+    phrases = (*DENIALS, *KEEPERS, *FLIPPERS, *(side for pair in VERDICTS for side in pair))
+    words |= {word for phrase in phrases for word in phrase.split()}
+    words |= set(FUNCTION_WORDS.split())
+    return sorted(words)
+
+
+if __name__ == "__main__":
+    for seed in range(8):
+        text = document(Random(seed))
+        print(text.follows, "|", " ".join(text.first), ".", " ".join(text.second), ".")
