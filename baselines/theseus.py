@@ -34,6 +34,8 @@ class RateOptions(BaseModel):
                 raise ValueError("a constant rate takes p and reach (from where p is 1), neither base nor k")
         elif self.base is None or (self.k is None) == (self.reach is None) or self.p is not None:
             raise ValueError(f"a {self.kind} rate takes base and one of k and reach, not p")
+        elif self.base == 1.0 and self.reach is not None:
+            raise ValueError("a rate that starts at base = 1 has no ramp to reach: give k, or a base below 1")
         return self
 
     def rate(self, steps: int) -> Rate:

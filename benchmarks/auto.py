@@ -28,7 +28,7 @@ def _why_not_paper() -> str | None:
 
     suite = load_suite("paper")
     try:
-        fetch(find_encoder(suite.encoder))
+        fetch(find_encoder(suite.encoder), suite.encoder.sha256)
         for task in suite.tasks:
             load_splits(find_source(find_task(task), suite.data))
     except SuiteError as error:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from benchmarks.store import Store
 
 app = typer.Typer(
-    add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True,
+    add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
     help="Train BERT-of-Theseus beside its baselines under one runner, and compare.",
 )  # fmt: skip
 
@@ -114,18 +114,17 @@ def _execute(planned: Plan, store: Store, runs: list[Run], workers: int | None, 
 
     execute_all = find_engine(engine)
     _refuse_random(planned)
-    missing = [run for run in runs if store.result(run) is None]
     store.open()
     store.sweep()
+    missing = [run for run in runs if not store.settled(run)]
     _fetch(planned, missing)
     store.write_suite(planned)
-    failed = [run for run in runs if (result := store.result(run)) and result["status"] == "failed"]
-    with Progress(total=len(runs), done=len(runs) - len(missing), failed=len(failed)) as progress:
+    with Progress(total=len(runs), done=len(runs) - len(missing)) as progress:
         try:
             execute_all(missing, store.path, workers or default_workers(planned.device), progress.report)
         except WorkerDied as error:
             say(f"error: {error}")
-            return FAILED
+            return INTERRUPTED
     return FAILED if progress.failed else DONE
 
 
@@ -140,7 +139,7 @@ def _fetch(planned: Plan, missing: list[Run]) -> None:
     from benchmarks.encoder import fetch
 
     if missing:
-        fetch(planned.encoder)
+        fetch(planned.encoder, planned.suite.encoder.sha256)
         for source in {run.task.name: run.source for run in missing}.values():
             load_splits(source)
 
@@ -162,10 +161,10 @@ def speed(
 
 def _time(planned: Plan, store: Store) -> list[dict[str, Any]]:
     from benchmarks.encoder import fetch
-    from benchmarks.speed import measure
+    from benchmarks.speed import measure, speed_key
     from benchmarks.suite import Speed
 
-    fetch(planned.encoder)
+    fetch(planned.encoder, planned.suite.encoder.sha256)
     conditions = []
     for found in measure(planned, planned.suite.speed or Speed()):
         conditions.append(found)
@@ -174,7 +173,7 @@ def _time(planned: Plan, store: Store) -> list[dict[str, Any]]:
             f"{'' if found['decided'] else ', undecided'}) at batch {found['batch_size']}, length {found['length']}, "
             f"{found['threads']} thread(s), {found['device']} {found['precision']}, {found['rounds']} rounds"
         )
-    store.write_speed(conditions)
+    store.write_speed(conditions, speed_key(planned))
     return conditions
 
 
@@ -239,9 +238,11 @@ def reproduce(
     suite: SuiteName = "auto", results: Results = None, settings: Settings = None, workers: Workers = None
 ) -> int:
     """Run a suite, time inference, write the report and print where it is: what `make reproduce-glue` calls."""
+    from benchmarks.speed import speed_key
+
     planned, store = _prepare(suite, results, settings, "")
     code = _execute(planned, store, planned.runs, workers, "local")
-    if planned.suite.speed and not (store.path / "speed.json").is_file():
+    if planned.suite.speed and not store.speed_is_current(speed_key(planned)):
         _time(planned, store)
     print(f"report: {_report(store.path, None)}")
     return code
@@ -270,8 +271,11 @@ def main() -> None:
     except Exception as error:
         if type(error).__name__ == "Abort":  # what typer makes of Ctrl-C
             code = _interrupted()
+        elif type(error).__name__ in {"SuiteError", "TheseusError"}:
+            say(f"error: {' '.join(str(error).split())}")
+            code = BAD_INPUT
         elif hasattr(error, "format_message"):  # its usage errors
-            say(f"error: {error.format_message()} (see --help)")
+            say(f"error: {error.format_message() or 'no command given'} (see --help)".replace("\n", " "))
             code = BAD_INPUT
         else:
             raise

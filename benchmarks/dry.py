@@ -23,7 +23,7 @@ from benchmarks.training import train
 
 def dry_run(plan: Plan, runs: Sequence[Run], steps: int, say: Callable[[str], None]) -> None:
     """`steps` optimizer steps of every cell, one line each with loss and seconds a step."""
-    fetch(plan.encoder)
+    fetch(plan.encoder, plan.suite.encoder.sha256)
     devices.apply(plan.device)
     if plan.encoder.random:
         say("dry run on random weights; words are hashed to ids in place of the tokenizer")

@@ -14,15 +14,16 @@ from typing import Any
 
 import torch
 from huggingface_hub import snapshot_download
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 from transformers.utils import logging
 
 from benchmarks.errors import ROOT, SuiteError
 from benchmarks.suite import Encoder
 from benchmarks.tasks import Task
+from theseus import find_blocks
 
 WEIGHTS = "model.safetensors"
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json")
+VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model")
 
 logging.set_verbosity_error()  # "some weights were newly initialized" is the head, and is meant to be
 logging.disable_progress_bar()
@@ -47,6 +48,11 @@ class EncoderSource:
 def find_encoder(encoder: Encoder) -> EncoderSource:
     """Locate, hash and check the encoder. Raises `SuiteError` for a missing, changed or ill-fitting one."""
     if encoder.random:
+        missing = {"vocab_size", "hidden_size", "num_hidden_layers"} - set(encoder.shape)
+        if missing:
+            raise SuiteError(
+                f"encoder {encoder.name}: encoder.random needs encoder.shape with {', '.join(sorted(missing))}"
+            )
         return EncoderSource(
             encoder.name, "random", None, "random", encoder.layers, tuple(sorted(encoder.shape.items()))
         )
@@ -68,15 +74,38 @@ def find_encoder(encoder: Encoder) -> EncoderSource:
     found = hashlib.sha256(weights.read_bytes()).hexdigest()
     if encoder.sha256 is not None and found != encoder.sha256:
         raise SuiteError(f"encoder {encoder.name}: {weights} has sha256 {found}, the suite expects {encoder.sha256}")
-    shape = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    try:
+        shape = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise SuiteError(f"encoder {encoder.name}: {path / 'config.json'} is not JSON: {error}") from None
     depth = shape.get("num_hidden_layers", shape.get("n_layers", shape.get("n_layer")))
     if depth != encoder.layers:
         raise SuiteError(f"encoder {encoder.name}: {path} has {depth} layers, the suite says {encoder.layers}")
     digest = hashlib.sha256(found.encode())
-    for name in ("config.json", *TOKENIZER_FILES):
-        if (path / name).is_file():
-            digest.update(name.encode() + hashlib.sha256((path / name).read_bytes()).digest())
-    return EncoderSource(encoder.name, str(path), None, digest.hexdigest(), encoder.layers)
+    for file in sorted(path.iterdir()):  # config and tokenizer, whatever files its kind has
+        if file.suffix in {".json", ".txt", ".model"}:
+            digest.update(file.name.encode() + hashlib.sha256(file.read_bytes()).digest())
+    source = EncoderSource(encoder.name, str(path), None, digest.hexdigest(), encoder.layers)
+    _check_loadable(source)
+    return source
+
+
+def _check_loadable(source: EncoderSource) -> None:
+    """Blocks to replace and a fitting tokenizer are there: seen now, not after the predecessor's hours."""
+    place = f"encoder {source.name} in {source.location}"
+    try:
+        config = AutoConfig.from_pretrained(source.location, trust_remote_code=False)
+        with torch.device("meta"):
+            find_blocks(AutoModel.from_config(config))
+        words = len(load_tokenizer(source))
+    except Exception as error:  # transformers raises what it meets: OSError, ValueError, KeyError, ImportError
+        line = " ".join(str(error).split())[:300]
+        raise SuiteError(f"{place} cannot be used: {line}") from None
+    # Without its files transformers makes up an empty tokenizer and says nothing.
+    if not any((Path(source.location) / name).is_file() for name in VOCABULARIES):
+        raise SuiteError(f"{place} has no tokenizer (none of {', '.join(VOCABULARIES)}): save one beside the model")
+    if words > config.vocab_size:
+        raise SuiteError(f"{place}: the tokenizer knows {words} tokens, the model only {config.vocab_size}")
 
 
 def _folder(encoder: Encoder) -> Path | None:
@@ -122,19 +151,28 @@ def load_tokenizer(source: EncoderSource) -> Any:
     return AutoTokenizer.from_pretrained(source.location, revision=source.revision, trust_remote_code=False)
 
 
-def check_predecessor(folder: str, task: Task, layers: int) -> str:
-    """Check that a fine-tuned model can be the predecessor for `task`; its hash.
+def check_predecessor(folder: str, task: Task, source: EncoderSource) -> str:
+    """Check that a fine-tuned model can be the predecessor for `task` under the encoder `source`; its hash.
 
     Its head is kept frozen by Theseus, so it must be the task's own: as many outputs as the task has labels, in
-    the task's order where the config names them. Raises `SuiteError` otherwise.
+    the task's order where the config names them. Its vocabulary and depth must be the encoder's. Raises `SuiteError`.
     """
     path = Path(folder)
     if not (path / WEIGHTS).is_file() or not (path / "config.json").is_file():
         raise SuiteError(f"predecessor for {task.name}: {folder} is not a save_pretrained folder with {WEIGHTS}")
-    config = AutoConfig.from_pretrained(path, trust_remote_code=False)
     place = f"predecessor for {task.name} in {folder}"
-    if config.num_hidden_layers != layers:
-        raise SuiteError(f"{place} has {config.num_hidden_layers} layers, the suite's encoder {layers}")
+    try:
+        config = AutoConfig.from_pretrained(path, trust_remote_code=False)
+        own = dict(source.shape)
+        if not source.random and source.revision is None:
+            own = AutoConfig.from_pretrained(source.location, trust_remote_code=False).to_dict()
+    except (ValueError, OSError) as error:
+        raise SuiteError(f"{place}: {' '.join(str(error).split())[:300]}") from None
+    if config.num_hidden_layers != source.layers:
+        raise SuiteError(f"{place} has {config.num_hidden_layers} layers, the suite's encoder {source.layers}")
+    for name in ("vocab_size", "hidden_size"):
+        if own.get(name, getattr(config, name)) != getattr(config, name):
+            raise SuiteError(f"{place} has {name} {getattr(config, name)}, the suite's encoder {own[name]}")
     if config.num_labels != task.outputs:
         raise SuiteError(f"{place} has a head of {config.num_labels} outputs, the task needs {task.outputs}")
     names = [config.id2label.get(i) for i in range(task.outputs)]
@@ -144,15 +182,23 @@ def check_predecessor(folder: str, task: Task, layers: int) -> str:
     return hashlib.sha256((path / WEIGHTS).read_bytes() + (path / "config.json").read_bytes()).hexdigest()
 
 
-def fetch(source: EncoderSource) -> None:
-    """Make sure the encoder can be loaded, fetching it from the hub if need be. Raises `SuiteError` where it cannot."""
+def fetch(source: EncoderSource, sha256: str | None) -> None:
+    """Make sure the encoder can be loaded, fetching it from the hub if need be, and that its weights are `sha256`'s.
+
+    Raises `SuiteError` where it cannot.
+    """
     if source.revision is None:
         return
     try:
-        snapshot_download(source.location, revision=source.revision, allow_patterns=["*.json", "*.txt", WEIGHTS])
+        folder = snapshot_download(
+            source.location, revision=source.revision, allow_patterns=["*.json", "*.txt", WEIGHTS]
+        )
     except Exception as error:  # the hub client raises a dozen kinds, from sockets to its own
         line = " ".join(str(error).split())[:200]
         raise SuiteError(
             f"encoder {source.name}@{source.revision} cannot be had from the hub ({line}): "
             "set ENCODER_DIR to a local save_pretrained folder"
         ) from None
+    found = hashlib.sha256((Path(folder) / WEIGHTS).read_bytes()).hexdigest()
+    if sha256 is not None and found != sha256:
+        raise SuiteError(f"encoder {source.name}: the hub's weights have sha256 {found}, the suite expects {sha256}")

@@ -95,14 +95,23 @@ def run_local(runs: Sequence[Run], results: Path, workers: int, report: Report) 
 def _schedule(pool: ProcessPoolExecutor, runs: Sequence[Run], results: Path, report: Report) -> None:
     waiting = sorted(runs, key=lambda run: (run.predecessor is not None, -run.steps * run.layers))
     open_ids = {run.id for run in runs}
+    lost: set[str] = set()
     active: dict[Future[dict[str, Any]], Run] = {}
     while waiting or active:
         ready = [run for run in waiting if run.predecessor not in open_ids]
+        waiting = [run for run in waiting if run.predecessor in open_ids]
         for run in ready:
-            active[pool.submit(execute, run, results)] = run
-        waiting = [run for run in waiting if run not in ready]
+            if run.predecessor in lost:  # nothing to learn from it: no result, so it runs once its predecessor does
+                report(
+                    run, {"status": "failed", "reason": f"not started: predecessor {run.predecessor} has no weights"}
+                )
+            else:
+                active[pool.submit(execute, run, results)] = run
         done, _ = wait(active, return_when=FIRST_COMPLETED)
         for future in done:
             run = active.pop(future)
-            report(run, future.result())
+            result = future.result()
+            report(run, result)
             open_ids.discard(run.id)
+            if result["status"] != "done":
+                lost.add(run.id)

@@ -8,6 +8,7 @@ the reason.
 
 from __future__ import annotations
 
+import copy
 import json
 import time
 from dataclasses import dataclass, field
@@ -40,10 +41,12 @@ class Evaluations:
     """The dev evaluations of a run as they come in: the last, the best (first of equals), and the log."""
 
     run: Run
+    method: Method
     dev: dict[str, Tokens]
     log: list[dict[str, Any]] = field(default_factory=list)
     last: tuple[Point, Scored, dict[str, NDArray[np.float32]]] | None = None
     selected: tuple[Point, Scored, dict[str, NDArray[np.float32]]] | None = None
+    weights: Any = None  # of the selected checkpoint, where the suite reports (and so hands on) that one
 
     def add(self, model: nn.Module, point: Point) -> None:
         found = {split: logits(model, tokens, self.run.device) for split, tokens in self.dev.items()}
@@ -53,6 +56,8 @@ class Evaluations:
         self.last = (point, scored, found)
         if self.selected is None or scored.score > self.selected[1].score:
             self.selected = self.last
+            if self.run.keep_successor and self.run.config["checkpoint"] == "selected":
+                self.weights = copy.deepcopy(self.method.successor(model)).cpu()
         self.log.append(
             {
                 "step": point.step,
@@ -171,7 +176,7 @@ def _train(run: Run, store: Store, folder: Path) -> tuple[dict[str, Any], dict[s
     model = load_finetuned(Path(run.finetuned), run.device.attention) if run.finetuned else method.build(given)
     model.to(run.device.device)
     trainable = sum(parameter.numel() for parameter in method.parameters(model))
-    evaluations = Evaluations(run, {split: splits[split] for split in run.task.dev})
+    evaluations = Evaluations(run, method, {split: splits[split] for split in run.task.dev})
     setup_seconds = time.monotonic() - clock - output_seconds
     if run.finetuned:
         evaluations.add(model, Point(0, 0.0, None, 0.0, None))
@@ -187,7 +192,7 @@ def _train(run: Run, store: Store, folder: Path) -> tuple[dict[str, Any], dict[s
     (folder / "metrics.jsonl").write_text("".join(lines), encoding="utf-8")
     evaluations.predictions().to_parquet(folder / "predictions.parquet", index=False)
     if run.keep_successor:
-        successor.save_pretrained(folder / "successor")
+        (evaluations.weights or successor).save_pretrained(folder / "successor")
     result = {
         "status": "done",
         "last": _checkpoint(evaluations.last),

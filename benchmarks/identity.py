@@ -7,6 +7,7 @@ import hashlib
 import json
 import platform
 import subprocess
+from collections.abc import Iterable
 from functools import cache, lru_cache
 from importlib import metadata
 from pathlib import Path
@@ -80,6 +81,11 @@ def code_hash(method: str) -> str:
     return digest(seen)
 
 
+def packages(names: Iterable[str] = PACKAGES) -> dict[str, str]:
+    """Installed versions; those that compute are part of a run's identity, the others of its manifest."""
+    return {name: metadata.version(name) for name in names}
+
+
 def _git(*arguments: str) -> str | None:
     try:
         done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=20)
@@ -97,7 +103,7 @@ def surroundings() -> dict[str, Any]:
         "code_commit": _git("rev-parse", "HEAD"),
         "code_dirty": None if status is None else bool(status),
         "lock_hash": hashlib.sha256(lock.read_bytes()).hexdigest() if lock.is_file() else None,
-        "packages": {name: metadata.version(name) for name in PACKAGES},
+        "packages": packages(),
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
     }

@@ -23,7 +23,7 @@ CONSTANT = "constant predictions"
 
 
 class _Glue(evaluate.Metric):
-    """One metric of GLUE; subclasses set `dtype` and say `_values`."""
+    """One metric of GLUE; subclasses set `dtype` and say `_compute`."""
 
     dtype = "int64"
     about = ""

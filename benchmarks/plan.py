@@ -16,7 +16,7 @@ from benchmarks import device as devices
 from benchmarks.data import Source, find_source, load_splits
 from benchmarks.encoder import EncoderSource, check_predecessor, find_encoder
 from benchmarks.errors import SuiteError, nearest
-from benchmarks.identity import code_hash, digest
+from benchmarks.identity import code_hash, digest, packages
 from benchmarks.suite import Arm, Device, Suite, Training
 from benchmarks.tasks import Task, find_task
 from benchmarks.training import planned_steps
@@ -126,7 +126,7 @@ class _TaskPlanner:
         self.suite, self.device, self.encoder, self.task, self.source = suite, device, encoder, task, source
         self.warnings: list[str] = []
         path = suite.predecessor.paths.get(task.name)
-        self.finetuned = (path, check_predecessor(path, task, suite.encoder.layers)) if path else None
+        self.finetuned = (path, check_predecessor(path, task, encoder)) if path else None
 
     def runs(self) -> list[Run]:
         shared = self.suite.predecessor.seed if self.suite.predecessor.seed is not None else self.suite.seeds[0]
@@ -165,7 +165,9 @@ class _TaskPlanner:
             "encoder": {"name": self.encoder.name, "hash": self.encoder.hash},
             "predecessor": needs.id if needs else None,
             "finetuned": finetuned[1] if finetuned else None,
+            "checkpoint": self.suite.protocol,
             "code": code_hash(arm.method),
+            "packages": packages(("torch", "transformers", "tokenizers")),
         }
         return Run(
             id=digest(config)[:16], task=self.task, arm=name, method=arm.method, seed=seed, layers=layers,

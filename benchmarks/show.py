@@ -94,8 +94,8 @@ def plan_table(document: dict[str, Any]) -> str:
 class Progress:
     """A bar on a terminal, a plain line per finished run elsewhere; counts the failures."""
 
-    def __init__(self, total: int, done: int, failed: int) -> None:
-        self.total, self.done, self.failed = total, done, failed
+    def __init__(self, total: int, done: int) -> None:
+        self.total, self.done, self.failed = total, done, 0
         self.console = Console(file=sys.stderr, highlight=False)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         self.bar = Bar(*columns, console=self.console, disable=not self.console.is_terminal)
@@ -124,6 +124,6 @@ class Progress:
             outcome = f"{result['last']['score']:.1f}  ({result['train_seconds']:.1f} s training)"
         else:
             outcome = f"{result['status']}: {result['reason']}"
-            self.failed += result["status"] == "failed"
+            self.failed += result["status"] == "failed"  # a divergence is a finding, not a fault
         elapsed = duration(time.monotonic() - self.started)
         self._line(f"[{self.done}/{self.total}] {run.task.name} {run.arm} seed {run.seed}: {outcome}  [{elapsed}]")

@@ -22,6 +22,8 @@ from torch import nn
 
 from benchmarks import device as devices
 from benchmarks.encoder import load_pretrained
+from benchmarks.errors import SuiteError
+from benchmarks.identity import digest, packages
 from benchmarks.plan import Plan
 from benchmarks.suite import Device, Speed
 from benchmarks.tasks import find_task
@@ -83,6 +85,14 @@ def time_pair(
     }
 
 
+def speed_key(plan: Plan) -> str:
+    """What a suite's timing depends on: another encoder, depth, device or condition is timed anew."""
+    suite = plan.suite
+    conditions = suite.speed.model_dump(mode="json") if suite.speed else None
+    device = {**plan.device.model_dump(mode="json"), "class": devices.device_class(plan.device)}
+    return digest([plan.encoder.hash, suite.successor_layers, device, conditions, packages(("torch", "transformers"))])
+
+
 def measure(plan: Plan, speed: Speed) -> Iterator[dict[str, Any]]:
     """Every condition of `speed` for the suite's encoder at both depths, one dict of speed.json each.
 
@@ -94,6 +104,9 @@ def measure(plan: Plan, speed: Speed) -> Iterator[dict[str, Any]]:
     devices.apply(device)
     predecessor = load_pretrained(plan.encoder, find_task(suite.tasks[0]), 0, device.attention).to(device.device)
     successor = keep_layers(predecessor, range(suite.successor_layers)).to(device.device)
+    longest = getattr(predecessor.config, "max_position_embeddings", None)
+    if longest and max(speed.lengths) > longest:
+        raise SuiteError(f"speed.lengths goes to {max(speed.lengths)}, the encoder only to {longest}")
     generator = torch.Generator().manual_seed(0)
     for batch_size in speed.batch_sizes:
         for length in speed.lengths:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import platform
+import re
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -31,6 +33,7 @@ def _replace(path: Path, text: str) -> None:
     Path(partial).replace(path)
 
 
+HOST = re.sub(r"[^A-Za-z0-9]", "", platform.node()) or "here"
 LOCAL = {"data": {"path"}, "encoder": {"path"}, "predecessor": {"paths"}}  # folders of one machine are nobody else's
 
 
@@ -53,12 +56,20 @@ class Store:
             ) from None
 
     def result(self, run: Run) -> dict[str, Any] | None:
-        """A finished run's result.json, else None."""
+        """A run's result.json, else None."""
         try:
             result: dict[str, Any] = json.loads((self.path / run.folder / "result.json").read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         return result
+
+    def settled(self, run: Run) -> bool:
+        """Is there nothing more to do? A diverged run would diverge again; a failed one (memory, disk) may not."""
+        result = self.result(run)
+        if result is None or result["status"] == "failed":
+            return False
+        kept = (self.path / run.folder / "successor").is_dir()
+        return kept or not run.keep_successor or result["status"] == "diverged"
 
     def cache(self) -> Path:
         return self.path / "cache"
@@ -67,10 +78,10 @@ class Store:
         """An empty folder to fill; `finish` makes it the run's."""
         parent = self.path / ".partial"
         parent.mkdir(exist_ok=True)
-        return Path(tempfile.mkdtemp(dir=parent, prefix=f"{os.getpid()}-"))
+        return Path(tempfile.mkdtemp(dir=parent, prefix=f"{HOST}-{os.getpid()}-"))
 
     def finish(self, run: Run, filled: Path) -> None:
-        """Move a filled folder into place in one rename; an equal run that was quicker stays."""
+        """Move a filled folder into place in one rename, over what an earlier, failed attempt left there."""
         for path in filled.rglob("*"):
             if path.is_file():
                 with path.open("rb") as file:
@@ -78,25 +89,39 @@ class Store:
         final = self.path / run.folder
         final.parent.mkdir(parents=True, exist_ok=True)
         filled.chmod(0o755)
-        try:
-            filled.rename(final)
-        except OSError:
-            if not (final / "result.json").is_file():
-                raise
-            shutil.rmtree(filled)
+        if final.exists():
+            final.rename(self.start() / "earlier")
+        filled.rename(final)
+        self._remove_own()
+
+    def _remove_own(self) -> None:
+        for folder in (self.path / ".partial").glob(f"{HOST}-{os.getpid()}-*"):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def sweep(self) -> None:
-        """Remove what dead workers left half-filled."""
-        for folder in (self.path / ".partial").glob("*-*"):
-            owner = folder.name.partition("-")[0]
-            if not Path(f"/proc/{owner}").exists():
+        """Remove what dead workers of this machine left half-filled."""
+        for folder in (self.path / ".partial").glob(f"{HOST}-*-*"):
+            owner = int(folder.name.removeprefix(f"{HOST}-").partition("-")[0])
+            try:
+                os.kill(owner, 0)
+            except ProcessLookupError:
                 shutil.rmtree(folder, ignore_errors=True)
+            except PermissionError:
+                continue
 
     def write_suite(self, plan: Plan) -> None:
         _replace(self.path / "suite.json", dump(describe(plan)))
 
-    def write_speed(self, conditions: list[dict[str, Any]]) -> None:
-        _replace(self.path / "speed.json", dump({"schema": 1, "conditions": conditions}))
+    def speed_is_current(self, key: str) -> bool:
+        """Was speed.json measured under the settings `key` stands for?"""
+        try:
+            found: dict[str, Any] = json.loads((self.path / "speed.json").read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return False
+        return found.get("key") == key
+
+    def write_speed(self, conditions: list[dict[str, Any]], key: str) -> None:
+        _replace(self.path / "speed.json", dump({"schema": 1, "key": key, "conditions": conditions}))
 
 
 def describe(plan: Plan) -> dict[str, Any]:

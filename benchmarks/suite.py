@@ -171,6 +171,12 @@ class Speed(Config):
     max_rounds: Annotated[int, Field(ge=5)] = 100
     width: Annotated[float, Field(gt=0)] = 0.02
 
+    @model_validator(mode="after")
+    def _rounds(self) -> Speed:
+        if self.min_rounds > self.max_rounds:
+            raise ValueError(f"min_rounds = {self.min_rounds} is above max_rounds = {self.max_rounds}")
+        return self
+
 
 class Suite(Config):
     """The whole file."""

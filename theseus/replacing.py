@@ -62,6 +62,8 @@ class GatedModule(nn.Module):
 class Theseus:
     """BERT-of-Theseus around a fine-tuned `predecessor`, which is copied and stays as it was.
 
+    `model` starts in train mode; in `eval()` it runs the successor.
+
     predecessor: a transformers model with one stack of identical blocks; its depth must be a multiple of
     `layers`. layers: depth of the successor. rate: p(t), see `theseus.rates`. seed: of the gates' own
     generator. steps: planned optimizer steps, if known; a rate that is not 1 by then is warned about.
@@ -84,6 +86,7 @@ class Theseus:
         self.model = copy.deepcopy(predecessor)
         self._modules = self._install(layers)
         self._draw()
+        self.model.train()  # from_pretrained leaves eval mode, in which nothing is replaced and nothing dropped out
 
     def _install(self, layers: int) -> list[GatedModule]:
         model: Any = self.model

@@ -30,9 +30,9 @@ from benchmarks.demo.syntax import Syntax, text_of
 KNOWN_TOPICS = language.TOPICS[:-1]
 NEW_TOPIC = language.TOPICS[-1]
 # syn-sst2 has fewer attitudes and denials than the pretraining texts, and more concessions
-SHAPES = ("one", "and", "but", "although first", "although last")
-DEPTHS = (0, 0, 0, 0, 1)
-DENIAL = 0.25
+SHAPES = ("one", "one", "and", "but", "although first", "although last")
+DEPTHS = (0, 0, 0, 0, 0, 1)
+DENIAL = 0.15
 Example = tuple[tuple[str, ...], float]
 
 

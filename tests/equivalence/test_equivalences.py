@@ -1,4 +1,4 @@
-"""The invariants that make a comparison fair: things that must be equal, bit for bit where nothing rounds differently."""
+"""What must be equal for a comparison to be fair, bit for bit where nothing rounds differently."""
 
 from __future__ import annotations
 

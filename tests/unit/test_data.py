@@ -65,8 +65,8 @@ def set_column(name, values):
         (set_column("label", lambda v: [-1] * len(v)), "hidden labels"),
         (set_column("label", lambda v: [None, *v[1:]]), "missing values"),
         (set_column("label", lambda v: [float(x) for x in v]), "integer class ids"),
-        (set_column("sentence2", lambda v: ["", *v[1:]]), "empty text"),
-        (set_column("sentence2", lambda v: [None, *v[1:]]), "empty text"),
+        (set_column("label", lambda v: ["entailment"] * len(v)), "integer class ids"),
+        (set_column("sentence2", lambda v: [None, *v[1:]]), "missing text"),
         (set_column("sentence2", lambda v: list(range(len(v)))), "not text"),
     ],
 )
@@ -75,6 +75,18 @@ def test_data_that_is_not_the_tasks_is_refused(glue, change, message):
     with pytest.raises(SuiteError, match=message) as caught:
         load(glue)
     assert "rte: split train of" in str(caught.value)
+
+
+def test_empty_text_is_data(glue):
+    tiny.rewrite(glue / "rte" / "train.parquet", set_column("sentence2", lambda v: ["", *v[1:]]))
+    assert load(glue)["train"]["sentence2"][0] == ""
+
+
+def test_scores_that_are_not_finite_are_refused(tmp_path):
+    folder = tiny.save_glue(tmp_path, "stsb")
+    tiny.rewrite(folder / "stsb" / "train.parquet", set_column("label", lambda v: [float("nan"), *v[1:]]))
+    with pytest.raises(SuiteError, match="not finite"):
+        load(folder, "stsb")
 
 
 def test_missing_folders_and_files_are_named(glue, tmp_path, monkeypatch):

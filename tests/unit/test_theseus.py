@@ -193,6 +193,15 @@ def test_gates_may_be_assigned_until_the_next_step():
         theseus.gates = [True, True, True]
 
 
+def test_a_new_object_is_ready_to_train():
+    model = tiny.bert(layers=4, dropout=0.5)
+    theseus = Theseus(model, layers=2, rate=NEVER)
+    assert all(module.training for module in theseus.model.modules())
+    assert not model.training
+    inputs = tiny.batch()
+    assert not torch.equal(theseus.model(**inputs).logits, theseus.model(**inputs).logits)  # dropout is on
+
+
 def test_rate_moves_with_the_steps():
     theseus = Theseus(tiny.bert(layers=4), layers=2, rate=LinearRate(0.3, 0.1))
     assert theseus.rate == pytest.approx(0.3)
