@@ -42,6 +42,9 @@ EngineName = Annotated[str, typer.Option("--engine", help="local (ray will follo
 Json = Annotated[bool, typer.Option("--json", help="one JSON document on stdout")]
 
 
+CTRL_C = 130
+
+
 def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
@@ -263,6 +266,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's stop is a Ctrl-C
     try:
         code = app(standalone_mode=False)
+        if code == CTRL_C:  # typer turns a KeyboardInterrupt into this exit code
+            code = _interrupted()
     except SuiteError as error:
         say(f"error: {' '.join(str(error).split())}")
         code = BAD_INPUT
