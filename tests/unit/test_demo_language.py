@@ -15,8 +15,8 @@ NAMES = ("syn-cola", "syn-sst2", "syn-stsb", "syn-mnli")
 ENCODER = Path(language.__file__).parent / "encoder"
 FIRST_SENTENCES = {
     "syn-cola": "the monkey that rests are quiet .",
-    "syn-sst2": "i deny that the plot is dreadful , but the actors are dreadful .",
-    "syn-stsb": "it is false that it is the small nurses that do not hinder the small rabbits .",
+    "syn-sst2": "the songs are awful , and the actors are dreadful .",
+    "syn-stsb": "it is true that it is the small nurses that hinder the small rabbits .",
     "syn-mnli": "it is the old hens that do not revere this old rider .",
 }
 SINGULAR = {plural: noun for noun, plural in language.PLURAL.items()}
