@@ -10,6 +10,7 @@ impossible value is refused before anything runs.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -51,7 +52,7 @@ class Given:
     steps: int
 
 
-class Method(BaseModel):
+class Method(BaseModel, ABC):
     """A way to get a successor. Subclasses set the class variables and override what differs from fine-tuning."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -60,9 +61,9 @@ class Method(BaseModel):
     uses_predecessor: ClassVar[bool] = False  # build() calls given.predecessor, or `needs` is not empty
     full_depth: ClassVar[bool] = False  # keeps the encoder's depth instead of the successor's
 
+    @abstractmethod
     def build(self, given: Given) -> nn.Module:
         """The model that trains; called as `model(**inputs)`, its result has `.logits`."""
-        raise NotImplementedError
 
     def parameters(self, model: nn.Module) -> list[nn.Parameter]:
         """What the optimizer moves."""

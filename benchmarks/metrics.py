@@ -7,6 +7,7 @@ nan): these refuse what is not a prediction, and give degenerate cases a defined
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,7 @@ from benchmarks.tasks import Score, Task
 CONSTANT = "constant predictions"
 
 
-class _Glue(evaluate.Metric):
+class _Glue(evaluate.Metric, ABC):
     """One metric of GLUE; subclasses set `dtype` and say `_compute`."""
 
     dtype = "int64"
@@ -51,8 +52,8 @@ class _Glue(evaluate.Metric):
             raise ValueError("references hold -1: these labels are hidden, nothing can be scored")
         return self._compute(given, true)
 
-    def _compute(self, predictions: NDArray[Any], references: NDArray[Any]) -> dict[str, float]:
-        raise NotImplementedError
+    @abstractmethod
+    def _compute(self, predictions: NDArray[Any], references: NDArray[Any]) -> dict[str, float]: ...
 
 
 class Accuracy(_Glue):
