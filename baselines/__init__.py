@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from baselines.method import Method
 
-SUPPORT = {"method", "losses"}  # modules here that are not methods
+SUPPORT = {"method", "losses", "start", "rate"}  # modules here that are not methods
 
 
 def names() -> list[str]:

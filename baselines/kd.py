@@ -7,16 +7,16 @@ has no distribution to soften: there the student's output follows the teacher's 
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import torch
 from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
 
-from baselines.finetune import bottom_layers
-from baselines.losses import distillation_loss, task_loss
-from baselines.method import Batch, Given, Method
+from baselines.losses import distillation_loss, full_precision, task_loss
+from baselines.method import Batch
+from baselines.start import Shallow
 
 
 def kd_loss(
@@ -24,23 +24,21 @@ def kd_loss(
 ) -> torch.Tensor:
     """The mixed loss; `logits` and `teacher` are (batch, classes), or (batch, 1) for float `labels` (batch,)."""
     if labels.is_floating_point():
-        soft = F.mse_loss(logits.float(), teacher.float())
+        soft = F.mse_loss(full_precision(logits), full_precision(teacher))
     else:
         soft = distillation_loss(logits, teacher, temperature)
     return (1.0 - alpha) * task_loss(logits, labels) + alpha * soft
 
 
-class KD(Method):
+class KD(Shallow):
     """alpha weighs the teacher against the labels; T softens both distributions (PKD's grid: 5, 10, 20)."""
-
-    needs: ClassVar[frozenset[str]] = frozenset({"logits"})
-    uses_predecessor: ClassVar[bool] = True
 
     alpha: Annotated[float, Field(ge=0.0, le=1.0)] = 0.7
     temperature: Annotated[float, Field(gt=0.0)] = 10.0
 
-    def build(self, given: Given) -> nn.Module:
-        return bottom_layers(given)
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset({"logits"})
 
     def loss(self, model: nn.Module, batch: Batch) -> torch.Tensor:
         logits = model(**batch.inputs).logits

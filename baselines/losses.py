@@ -1,7 +1,7 @@
 """The losses of the baselines, each a mean over the examples of a micro-batch.
 
 The mean is over examples alone, so that micro-batches weighted by their size add up to the loss of the batch.
-All of it is computed in float32, whatever the autocast.
+All of it is computed in float32 at least, whatever the autocast.
 """
 
 from __future__ import annotations
@@ -10,11 +10,16 @@ import torch
 from torch.nn import functional as F
 
 
+def full_precision(tensor: torch.Tensor) -> torch.Tensor:
+    """float32 for what autocast made shorter; what is as precise or more stays."""
+    return tensor.float() if tensor.itemsize < 4 else tensor
+
+
 def task_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Cross entropy of `logits` (batch, classes) for int labels (batch,); MSE of (batch, 1) for float labels."""
     if labels.is_floating_point():
-        return F.mse_loss(logits.float().squeeze(-1), labels)
-    return F.cross_entropy(logits.float(), labels)
+        return F.mse_loss(full_precision(logits).squeeze(-1), labels)
+    return F.cross_entropy(full_precision(logits), labels)
 
 
 def distillation_loss(logits: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
@@ -24,8 +29,8 @@ def distillation_loss(logits: torch.Tensor, teacher: torch.Tensor, temperature: 
     Both (batch, classes). "Batch mean", not the mean over batch x classes that the released PKD code takes,
     which halves the term for two classes.
     """
-    student = F.log_softmax(logits.float() / temperature, dim=-1)
-    target = F.log_softmax(teacher.float() / temperature, dim=-1)
+    student = F.log_softmax(full_precision(logits) / temperature, dim=-1)
+    target = F.log_softmax(full_precision(teacher) / temperature, dim=-1)
     return F.kl_div(student, target, reduction="batchmean", log_target=True) * temperature**2
 
 
@@ -35,4 +40,4 @@ def patient_loss(states: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
     The mean runs over batch, layers and hidden units, as in their released code; their equation sums instead,
     which is why its beta is in the hundreds here.
     """
-    return F.mse_loss(F.normalize(states.float(), dim=-1), F.normalize(teacher.float(), dim=-1))
+    return F.mse_loss(F.normalize(full_precision(states), dim=-1), F.normalize(full_precision(teacher), dim=-1))

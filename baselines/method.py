@@ -13,13 +13,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, PlainSerializer
 from torch import nn
 
 from baselines.losses import task_loss
+from theseus import PARTS, Part
+
+# A set has no order of its own, and a run's id is a hash of what is written here.
+Parts = Annotated[frozenset[Part], PlainSerializer(sorted, return_type=list)]
 
 
 @dataclass(frozen=True)
@@ -40,9 +44,10 @@ class Batch:
 class Given:
     """What the runner hands to `build`.
 
-    `predecessor()` and `pretrained()` load a fresh model each: the fine-tuned predecessor, and the pretrained
-    encoder under the seed's untrained head. `layers`: depth of the successor. `gates_seed`: of the stream of
-    replacement draws. `steps`: planned optimizer steps.
+    `predecessor()` and `pretrained()` load a fresh model each: the fine-tuned predecessor, and the encoder that
+    the arm starts from (the suite's, or a compressed one of its own) under the seed's untrained head.
+    `layers`: depth of the successor. `gates_seed`: of the stream of replacement draws. `steps`: planned
+    optimizer steps.
     """
 
     predecessor: Callable[[], Any]
@@ -52,14 +57,50 @@ class Given:
     steps: int
 
 
+@dataclass(frozen=True)
+class Stage:
+    """A stretch of a run with an optimizer and a learning-rate schedule of its own, from optimizer step `start`
+    to the next stage. `learning_rate`: its peak, where it is not the run's."""
+
+    start: int = 0
+    learning_rate: float | None = None
+
+
 class Method(BaseModel, ABC):
-    """A way to get a successor. Subclasses set the class variables and override what differs from fine-tuning."""
+    """A way to get a successor. Subclasses override what differs from fine-tuning everything."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    needs: ClassVar[frozenset[str]] = frozenset()  # predecessor outputs: of {"logits", "cls"}
-    uses_predecessor: ClassVar[bool] = False  # build() calls given.predecessor, or `needs` is not empty
-    full_depth: ClassVar[bool] = False  # keeps the encoder's depth instead of the successor's
+    @property
+    def needs(self) -> frozenset[str]:
+        """Predecessor outputs for every training example: of {"logits", "cls"}."""
+        return frozenset()
+
+    @property
+    def uses_predecessor(self) -> bool:
+        """Does the run take a predecessor as input: for its outputs, or in `build`?"""
+        return bool(self.needs)
+
+    @property
+    def own_encoder(self) -> bool:
+        """Does the arm start from a model of its own, which the suite names beside it?"""
+        return False
+
+    @property
+    def trains(self) -> Parts:
+        """The parts of the model that train from the first step; the planner checks `parameters` against it."""
+        return frozenset(PARTS)
+
+    def trained_layers(self, encoder: int, layers: int) -> int:
+        """How many layers train, where "layers" is among `trains`."""
+        return layers
+
+    def depth(self, encoder: int, layers: int) -> int:
+        """Layers of the model that comes out, for an encoder of `encoder` layers and a suite that asks for `layers`."""
+        return layers
+
+    def check(self, encoder: int, layers: int) -> None:
+        """Raises `ValueError` for options that do not fit these depths."""
 
     @abstractmethod
     def build(self, given: Given) -> nn.Module:
@@ -68,6 +109,23 @@ class Method(BaseModel, ABC):
     def parameters(self, model: nn.Module) -> list[nn.Parameter]:
         """What the optimizer moves."""
         return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+    def clipped(self, model: nn.Module) -> list[nn.Parameter]:
+        """Over which gradients the norm is taken when they are clipped."""
+        return self.parameters(model)
+
+    @property
+    def keeps_gradients(self) -> bool:
+        """Are gradients zeroed between steps rather than removed? Then Adam's momentum moves a parameter even
+        through steps in which nothing reached it."""
+        return False
+
+    def stages(self, steps: int) -> list[Stage]:
+        """The stages of a run of that many optimizer steps; the first starts at 0."""
+        return [Stage()]
+
+    def begin_stage(self, model: nn.Module, index: int) -> None:
+        """Called before stage `index` makes its optimizer."""
 
     def loss(self, model: nn.Module, batch: Batch) -> torch.Tensor:
         """Mean loss over the micro-batch, a scalar."""
@@ -87,3 +145,7 @@ class Method(BaseModel, ABC):
     def warning(self, steps: int) -> str | None:
         """What a planner should say of these settings for that many optimizer steps, if anything."""
         return None
+
+    def work(self, encoder: int, layers: int, steps: int) -> float:
+        """Operations of training on one example in forward passes of one layer; a backward pass counts as two."""
+        return 3.0 * self.depth(encoder, layers)

@@ -7,7 +7,7 @@ layer is left to KD. Two layer maps: *skip* spreads the teacher's layers evenly 
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -34,10 +34,12 @@ def layer_map(teacher: int, student: int, kind: Literal["skip", "last"]) -> list
 class PKD(KD):
     """beta weighs the patient loss; their grid is 10 to 1000."""
 
-    needs: ClassVar[frozenset[str]] = frozenset({"logits", "cls"})
-
     beta: Annotated[float, Field(ge=0.0)] = 100.0
     layers: Literal["skip", "last"] = "skip"
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset({"logits", "cls"})
 
     def loss(self, model: nn.Module, batch: Batch) -> torch.Tensor:
         output = model(**batch.inputs, output_hidden_states=True)

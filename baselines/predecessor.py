@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from torch import nn
 
 from baselines.method import Given, Method
@@ -12,7 +10,11 @@ from baselines.method import Given, Method
 class Predecessor(Method):
     """Fine-tuning of all layers and the head."""
 
-    full_depth: ClassVar[bool] = True
+    def depth(self, encoder: int, layers: int) -> int:
+        return encoder
+
+    def trained_layers(self, encoder: int, layers: int) -> int:
+        return encoder
 
     def build(self, given: Given) -> nn.Module:
         model: nn.Module = given.pretrained()

@@ -1,55 +1,39 @@
-"""BERT-of-Theseus behind the interface its rivals answer; the method itself is the `theseus` library."""
+"""BERT-of-Theseus behind the interface its rivals answer; the method itself is the `theseus` library.
+
+The options are the points on which the paper, its released code and its README differ or are silent
+(docs/fidelity.md); `benchmarks/presets.toml` has the three readings as named sets of them.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import nn
 
-from baselines.method import Given, Method
-from theseus import AntiLinearRate, ConstantRate, LinearRate, Rate, Theseus, unreached_warning
+from baselines.method import Given, Method, Parts, Stage
+from baselines.rate import RateOptions
+from theseus import Theseus, unreached_warning
 
 
-class RateOptions(BaseModel):
-    """A replacing rate as a suite writes it: `{kind = "linear", base = 0.3, reach = 0.5}`.
+class Init(BaseModel):
+    """What the successor layers start as: `layers` of the fine-tuned predecessor (the released code) or of the
+    pretrained encoder (the paper, section 4.2)."""
 
-    linear and anti-linear take `k` (per step, paper section 3.3), or `reach`: where p would be 1, as a step (an
-    integer, the paper's own way: 1000, 5000, ...) or as a share of the planned steps (below 1). constant takes
-    `p`, and `reach` for the step from which p is 1.
-    """
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: Literal["predecessor", "pretrained"] = "predecessor"
+    layers: Literal["bottom", "top", "interleaved"] = "bottom"
+
+
+class SuccessorPhase(BaseModel):
+    """Successor fine-tuning as a stage of its own, from the step where p is 1: a new optimizer, a new
+    learning-rate schedule over the steps that remain, and the parts that train in it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    kind: Literal["linear", "constant", "anti-linear"] = "linear"
-    base: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
-    k: Annotated[float, Field(gt=0.0)] | None = None
-    p: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
-    reach: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
-
-    @model_validator(mode="after")
-    def _complete(self) -> RateOptions:
-        if self.kind == "constant":
-            if self.p is None or self.reach is None or self.base is not None or self.k is not None:
-                raise ValueError("a constant rate takes p and reach (from where p is 1), neither base nor k")
-        elif self.base is None or (self.k is None) == (self.reach is None) or self.p is not None:
-            raise ValueError(f"a {self.kind} rate takes base and one of k and reach, not p")
-        elif self.base == 1.0 and self.reach is not None:
-            raise ValueError("a rate that starts at base = 1 has no ramp to reach: give k, or a base below 1")
-        return self
-
-    def rate(self, steps: int) -> Rate:
-        """The rate for a run of that many optimizer steps."""
-        reach = self.reach
-        if isinstance(reach, float):
-            reach = max(1, round(reach * steps))
-        if self.kind == "constant":
-            assert self.p is not None
-            assert reach is not None
-            return ConstantRate(p=self.p, steps=reach)
-        assert self.base is not None
-        linear = LinearRate(self.base, self.k) if self.k is not None else LinearRate.reaching(self.base, reach or 1)
-        return linear if self.kind == "linear" else AntiLinearRate(linear.base, linear.k)
+    trainable: Parts = frozenset({"layers"})
+    learning_rate: Annotated[float, Field(gt=0)] | None = None
 
 
 class GatedModel(nn.Module):
@@ -65,18 +49,84 @@ class GatedModel(nn.Module):
 
 
 class TheseusMethod(Method):
-    """Task loss only; successor layers only; modules drawn once per optimizer step (paper sections 3.1 to 3.3)."""
+    """Task loss only; by default successor layers only, modules drawn once per optimizer step (paper sections 3.1
+    to 3.3).
 
-    uses_predecessor: ClassVar[bool] = True
+    `clip`: the gradient norm over what trains, or over "all", frozen weights included (the released code).
+    `undrawn`: a module that was not drawn is skipped by the optimizer, or still moved by Adam's momentum (the
+    released code with the torch of its time). `draw`: per optimizer step, or at every forward pass. `replace`:
+    the modules that can be replaced, counted from 1 as the paper does; None is all of them.
+    """
 
     rate: RateOptions = RateOptions(kind="linear", base=0.3, reach=0.5)
+    init: Init = Init()
+    trainable: Parts = frozenset({"layers"})
+    clip: Literal["trainable", "all"] = "trainable"
+    undrawn: Literal["skipped", "momentum"] = "skipped"
+    draw: Literal["step", "forward"] = "step"
+    mix: Literal["draw", "blend"] = "draw"
+    replace: list[Annotated[int, Field(ge=1)]] | None = None
+    successor_phase: SuccessorPhase | None = None
+
+    @model_validator(mode="after")
+    def _stands(self) -> TheseusMethod:
+        if "layers" not in self.trainable:
+            raise ValueError("trainable must hold layers: nothing else stands in for a module")
+        if self.mix == "blend" and self.undrawn == "momentum":
+            raise ValueError("a blend draws nothing, so no module is undrawn: leave undrawn at skipped")
+        return self
+
+    @property
+    def uses_predecessor(self) -> bool:
+        return True
+
+    @property
+    def trains(self) -> Parts:
+        return self.trainable
+
+    def trained_layers(self, encoder: int, layers: int) -> int:
+        return len(set(self.replace or range(layers)))
+
+    def check(self, encoder: int, layers: int) -> None:
+        if not 0 < layers < encoder or encoder % layers:
+            raise ValueError(f"successor_layers = {layers} does not divide the encoder's {encoder} layers")
+        if self.replace is not None and (not self.replace or max(self.replace) > layers):
+            raise ValueError(f"replace = {self.replace}: there are modules 1 to {layers}")
+
+    def depth(self, encoder: int, layers: int) -> int:
+        return encoder - (encoder // layers - 1) * len(set(self.replace or range(layers)))
 
     def build(self, given: Given) -> nn.Module:
-        rate = self.rate.rate(given.steps)
-        return GatedModel(Theseus(given.predecessor(), layers=given.layers, rate=rate, seed=given.gates_seed))
+        theseus = Theseus(
+            given.predecessor(), layers=given.layers, rate=self.rate.rate(given.steps), seed=given.gates_seed,
+            init=self.init.layers,
+            init_from=given.pretrained() if self.init.source == "pretrained" else None,
+            trainable=self.trainable,
+            replace=None if self.replace is None else [number - 1 for number in self.replace],
+            mix=self.mix, draw=self.draw, frozen_gradients=self.clip == "all",
+        )  # fmt: skip
+        return GatedModel(theseus)
 
     def parameters(self, model: nn.Module) -> list[nn.Parameter]:
         return self._theseus(model).trainable_parameters()
+
+    def clipped(self, model: nn.Module) -> list[nn.Parameter]:
+        return list(model.parameters()) if self.clip == "all" else self.parameters(model)
+
+    @property
+    def keeps_gradients(self) -> bool:
+        return self.undrawn == "momentum"
+
+    def stages(self, steps: int) -> list[Stage]:
+        full = self.rate.rate(steps).full_from()
+        if self.successor_phase is None or full is None or not 0 < full < steps:
+            return [Stage()]
+        return [Stage(), Stage(full, self.successor_phase.learning_rate)]
+
+    def begin_stage(self, model: nn.Module, index: int) -> None:
+        if index == 1:
+            assert self.successor_phase is not None
+            self._theseus(model).train_parts(self.successor_phase.trainable)
 
     def after_step(self, model: nn.Module) -> None:
         self._theseus(model).step()
@@ -89,6 +139,16 @@ class TheseusMethod(Method):
 
     def warning(self, steps: int) -> str | None:
         return unreached_warning(self.rate.rate(steps), steps)
+
+    def work(self, encoder: int, layers: int, steps: int) -> float:
+        rate, size = self.rate.rate(steps), encoder // layers
+        mean = sum(rate(step) for step in range(steps)) / max(1, steps)
+        frozen = 3.0 if self.clip == "all" else 2.0  # forward, and backward to the layers below
+        modules = len(set(self.replace or range(layers)))
+        untouched = frozen * size * (layers - modules)
+        if self.mix == "blend":
+            return modules * (3.0 + frozen * size) + untouched
+        return modules * (3.0 * mean + frozen * size * (1.0 - mean)) + untouched
 
     @staticmethod
     def _theseus(model: nn.Module) -> Theseus:

@@ -43,6 +43,14 @@ class Tokens:
     def lengths(self) -> torch.Tensor:
         return self.offsets.diff()
 
+    def select(self, rows: torch.Tensor) -> Tokens:
+        """Some of the examples, in the order of `rows` (n,)."""
+        lengths = self.lengths[rows]
+        offsets = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)])
+        flat = torch.repeat_interleave(self.offsets[rows] - offsets[:-1], lengths) + torch.arange(int(offsets[-1]))
+        types = None if self.types is None else self.types[flat]
+        return Tokens(self.ids[flat], types, offsets, self.labels[rows], self.idx[rows.numpy()], self.pad_id)
+
     def collate(self, rows: torch.Tensor, device: str) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         """Inputs padded to the longest of `rows` (n,), and labels, on `device`."""
         lengths = self.lengths[rows]
@@ -80,10 +88,12 @@ class WordHash:
 def tokenise(encoder: EncoderSource, source: Source, max_length: int) -> dict[str, Tokens]:
     """Train and dev splits of a task under the encoder's tokenizer, truncated to `max_length` tokens."""
     tokenizer = WordHash(dict(encoder.shape)["vocab_size"]) if encoder.random else load_tokenizer(encoder)
-    return {split: _tokenise(tokenizer, source.task, rows, max_length) for split, rows in load_splits(source).items()}
+    splits = load_splits(source).items()
+    return {split: tokenise_split(tokenizer, source.task, rows, max_length) for split, rows in splits}
 
 
-def _tokenise(tokenizer: Any, task: Task, rows: Any, max_length: int) -> Tokens:
+def tokenise_split(tokenizer: Any, task: Task, rows: Any, max_length: int) -> Tokens:
+    """One split under a tokenizer, truncated to `max_length` tokens."""
     texts = [rows.data[column].to_pylist() for column in task.columns]
     encoded = tokenizer(*texts, max_length=max_length, truncation=True, padding=False, return_attention_mask=False)
     ids = encoded["input_ids"]

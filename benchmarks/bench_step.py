@@ -17,7 +17,7 @@ from benchmarks import device as devices
 from benchmarks.batches import Tokens, training_rows
 from benchmarks.encoder import EncoderSource, load_pretrained
 from benchmarks.evaluation import predecessor_outputs
-from benchmarks.suite import Device, Training
+from benchmarks.settings import Device, Training
 from benchmarks.tasks import find_task
 from benchmarks.training import backward, make_optimizer
 

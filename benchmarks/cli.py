@@ -120,7 +120,9 @@ def _execute(planned: Plan, store: Store, runs: list[Run], workers: int | None, 
     store.open()
     store.sweep()
     missing = [run for run in runs if not store.settled(run)]
-    _fetch(planned, missing)
+    left_out = len(missing)
+    missing = _fetch(planned, missing)
+    left_out -= len(missing)
     store.write_suite(planned)
     with Progress(total=len(runs), done=len(runs) - len(missing)) as progress:
         try:
@@ -128,7 +130,7 @@ def _execute(planned: Plan, store: Store, runs: list[Run], workers: int | None, 
         except WorkerDied as error:
             say(f"error: {error}")
             return INTERRUPTED
-    return FAILED if progress.failed else DONE
+    return FAILED if progress.failed or left_out else DONE
 
 
 def _refuse_random(planned: Plan) -> None:
@@ -136,15 +138,57 @@ def _refuse_random(planned: Plan) -> None:
         raise SuiteError("encoder.random is for plan and run --dry-run only: its numbers would mean nothing")
 
 
-def _fetch(planned: Plan, missing: list[Run]) -> None:
-    """Data and encoder from the hub, if that is where they are: here once, not in every worker."""
+def _fetch(planned: Plan, missing: list[Run]) -> list[Run]:
+    """Data and encoder from the hub, if that is where they are: here once, not in every worker.
+
+    Returns the runs that can be executed: an arm whose own checkpoint cannot be had is left out, and said to be.
+    """
     from benchmarks.data import load_splits
     from benchmarks.encoder import fetch
 
-    if missing:
-        fetch(planned.encoder, planned.suite.encoder.sha256)
-        for source in {run.task.name: run.source for run in missing}.values():
-            load_splits(source)
+    if not missing:
+        return missing
+    fetch(planned.encoder, planned.suite.encoder.sha256)
+    lost = set()
+    for name, encoder in {run.arm: run.encoder for run in missing if run.method == "pretrained"}.items():
+        own = planned.suite.arms[name].encoder
+        try:
+            fetch(encoder, own.sha256 if own else None)
+        except SuiteError as error:
+            say(f"warning: arm {name} is left out: {error}")
+            lost.add(name)
+    missing = [run for run in missing if run.arm not in lost]
+    for source in {run.task.name: run.source for run in missing}.values():
+        load_splits(source)
+    return missing
+
+
+@app.command()
+def submit(
+    suite: SuiteName, output: Annotated[Path, typer.Option(help="the zip to write")],
+    methods: Annotated[str, typer.Option(help="one arm")] = "theseus",
+    seeds: Annotated[str, typer.Option(help="one seed")] = "1",
+    results: Results = None, tasks: Tasks = "", settings: Settings = None,
+) -> int:  # fmt: skip
+    """One arm's test predictions of one seed as the zip that GLUE's server takes."""
+    from benchmarks.submit import submit_runs
+
+    planned, store = _prepare(suite, results, settings, tasks)
+    chosen = planned.select(_split(tasks), _split(methods), _numbers(seeds))
+    runs = [run for run in chosen if methods in (run.arm, run.method) and str(run.seed) == seeds]
+    for line in submit_runs(runs, store.path, output):
+        say(line)
+    print(output)
+    return DONE
+
+
+@app.command()
+def convert(source: str, output: Path) -> int:
+    """Pickled weights (a folder, or name@revision on the hub) to a safetensors folder."""
+    from benchmarks.convert import convert as rewrite
+
+    print(rewrite(source, output))
+    return DONE
 
 
 @app.command()
@@ -164,8 +208,8 @@ def speed(
 
 def _time(planned: Plan, store: Store) -> list[dict[str, Any]]:
     from benchmarks.encoder import fetch
+    from benchmarks.settings import Speed
     from benchmarks.speed import measure, speed_key
-    from benchmarks.suite import Speed
 
     fetch(planned.encoder, planned.suite.encoder.sha256)
     conditions = []

@@ -17,8 +17,9 @@ import torch
 from benchmarks.data import TRAIN
 from benchmarks.device import precision, synchronise
 from benchmarks.plan import Run
+from benchmarks.settings import Device
 from benchmarks.store import Store
-from benchmarks.suite import Device, Suite
+from benchmarks.suite import Suite
 
 # Share of the matmul rate a whole step reaches, measured on MiniLM-L6 (2 cores, bf16, batch 32): 0.25 to 0.35. The
 # rest is attention, normalisation, dropout masks and the optimizer.
@@ -61,17 +62,7 @@ def mean_tokens(run: Run) -> float:
         return min(run.task.tokens, run.max_length)
     from benchmarks.batches import tokenise  # needs the tokenizer, so only where the table is silent
 
-    return float(tokenise(run.encoder, run.source, run.max_length)[TRAIN].lengths.float().mean())
-
-
-def layer_units(run: Run, suite: Suite) -> float:
-    """Layer-forwards' worth of work per training example, the forward of one layer being 1."""
-    depth, layers = suite.encoder.layers, run.layers
-    if run.method != "theseus":
-        return 3.0 * layers
-    rate = run.build().rate.rate(run.steps)  # type: ignore[attr-defined]
-    mean = sum(rate(step) for step in range(run.steps)) / max(1, run.steps)
-    return layers * (3.0 * mean + 2.0 * (1.0 - mean) * depth / layers)
+    return float(tokenise(run.tokenizer, run.source, run.max_length)[TRAIN].lengths.float().mean())
 
 
 def estimate(run: Run, suite: Suite) -> Estimate:
@@ -81,7 +72,8 @@ def estimate(run: Run, suite: Suite) -> Estimate:
     tokens = mean_tokens(run)
     per_token = 2 * (4 * hidden**2 + 2 * hidden * intermediate) + 4 * tokens * hidden
     examples = run.steps * run.training.batch_size
-    units = layer_units(run, suite)
+    depth = suite.encoder.layers if run.encoder == run.suite_encoder else run.layers
+    units = run.build().work(depth, run.modules if depth == suite.encoder.layers else run.layers, run.steps)
     operations = examples * tokens * per_token * units
     compute = operations / (matmul_rate(run.device, hidden) * SHARE_OF_MATMUL_RATE)
     fixed = run.steps * run.training.micro_batches * units / 3.0 * SECONDS_PER_LAYER_CALL

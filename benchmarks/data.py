@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from datasets import ClassLabel, Dataset, load_dataset
 
 from benchmarks.errors import SuiteError
-from benchmarks.suite import Data
+from benchmarks.settings import Data
 from benchmarks.tasks import Task
 
 TRAIN = "train"
@@ -67,17 +67,18 @@ def load_splits(source: Source) -> dict[str, Dataset]:
     splits = {}
     for split in (TRAIN, *source.task.dev):
         try:
-            splits[split] = _read(source, split)
+            splits[split] = read_split(source, split)
         except SuiteError:
             raise
         except (pa.ArrowException, OSError, ValueError) as error:
             line = " ".join(str(error).split())
-            raise SuiteError(f"{_place(source, split)} cannot be read: {line}") from None
+            raise SuiteError(f"{place_of(source, split)} cannot be read: {line}") from None
         _check(source, split, splits[split])
     return splits
 
 
-def _read(source: Source, split: str) -> Dataset:
+def read_split(source: Source, split: str) -> Dataset:
+    """A split as it is, unchecked: from the folder, the generator, or the hub."""
     task = source.task
     if task.synthetic:
         return _generate(task.name)[split]
@@ -91,7 +92,7 @@ def _from_hub(source: Source, split: str) -> Dataset:
         return load_dataset(source.dataset, source.task.name, split=split, revision=source.revision)
     except Exception as error:  # the hub client raises a dozen kinds, from sockets to its own
         line = " ".join(str(error).split())[:200]
-        raise SuiteError(f"{_place(source, split)} cannot be had ({line}): set GLUE_DIR to a local copy") from None
+        raise SuiteError(f"{place_of(source, split)} cannot be had ({line}): set GLUE_DIR to a local copy") from None
 
 
 @lru_cache(maxsize=1)
@@ -101,13 +102,14 @@ def _generate(name: str) -> dict[str, Dataset]:
     return {split: Dataset.from_pandas(frame, preserve_index=False) for split, frame in load(name).items()}
 
 
-def _place(source: Source, split: str) -> str:
+def place_of(source: Source, split: str) -> str:
+    """Where a split is, in words, for messages."""
     where = source.folder or (f"{source.dataset}@{source.revision}" if source.revision else source.dataset)
     return f"{source.task.name}: split {split} of {where}"
 
 
 def _check(source: Source, split: str, rows: Dataset) -> None:
-    task, place = source.task, _place(source, split)
+    task, place = source.task, place_of(source, split)
     wanted = [*task.columns, "label", "idx"]
     missing = [column for column in wanted if column not in rows.column_names]
     if missing:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from benchmarks.errors import SuiteError
-from benchmarks.suite import Device
+from benchmarks.settings import Device
 
 
 def resolve(settings: Device) -> Device:

@@ -18,7 +18,8 @@ from benchmarks import device as devices
 from benchmarks.data import find_source, load_splits
 from benchmarks.encoder import EncoderSource, find_encoder, load_pretrained
 from benchmarks.errors import SuiteError
-from benchmarks.suite import Data, Device, available, load_suite
+from benchmarks.settings import Data, Device
+from benchmarks.suite import available, load_suite
 from benchmarks.tasks import GLUE, TASKS
 
 PROBE_SHAPE = {"vocab_size": 200, "hidden_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4,

@@ -8,17 +8,20 @@ spent. Nothing is written and no score is printed: a rehearsal has no result.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from typing import Any
+
+import torch
 
 from baselines.method import Given
 from benchmarks import device as devices
 from benchmarks.batches import Tokens, tokenise
 from benchmarks.data import TRAIN
-from benchmarks.encoder import fetch, load_pretrained
+from benchmarks.encoder import EncoderSource, fetch, load_pretrained
 from benchmarks.evaluation import predecessor_outputs
 from benchmarks.plan import Plan, Run
 from benchmarks.streams import stream_seed
 from benchmarks.training import train
+from theseus import keep_layers
 
 
 def dry_run(plan: Plan, runs: Sequence[Run], steps: int, say: Callable[[str], None]) -> None:
@@ -31,31 +34,28 @@ def dry_run(plan: Plan, runs: Sequence[Run], steps: int, say: Callable[[str], No
         _rehearse(run, steps, say)
 
 
-def head(tokens: Tokens, examples: int) -> Tokens:
-    """The first examples of a split."""
-    count = min(examples, len(tokens))
-    end = int(tokens.offsets[count])
-    return replace(
-        tokens,
-        ids=tokens.ids[:end],
-        types=None if tokens.types is None else tokens.types[:end],
-        offsets=tokens.offsets[: count + 1],
-        labels=tokens.labels[:count],
-        idx=tokens.idx[:count],
-    )
+def _first(tokens: Tokens, examples: int) -> Tokens:
+    return tokens.select(torch.arange(min(len(tokens), examples)))
 
 
 def _rehearse(run: Run, steps: int, say: Callable[[str], None]) -> None:
-    tokens = head(tokenise(run.encoder, run.source, run.max_length)[TRAIN], steps * run.training.batch_size)
+    tokens, deep_tokens = (
+        _first(tokenise(source, run.source, run.max_length)[TRAIN], steps * run.training.batch_size)
+        for source in (run.tokenizer, run.suite_encoder)
+    )
     method = run.build()
 
-    def pretrained() -> object:
-        return load_pretrained(run.encoder, run.task, stream_seed(run.seed, "head"), run.device.attention)
+    def pretrained(source: EncoderSource) -> Any:
+        return load_pretrained(source, run.task, stream_seed(run.seed, "head"), run.device.attention)
 
-    given = Given(pretrained, pretrained, run.layers, stream_seed(run.seed, "gates"), run.steps)
+    # What other runs would hand over is not there yet: the pretrained encoder, cut to depth, has the same shape.
+    def start() -> Any:
+        return keep_layers(pretrained(run.suite_encoder), range(run.layers)) if run.start else pretrained(run.encoder)
+
+    given = Given(lambda: pretrained(run.suite_encoder), start, run.modules, stream_seed(run.seed, "gates"), run.steps)
     outputs = {}
     if method.needs:
-        outputs = predecessor_outputs(given.predecessor().to(run.device.device), tokens, method.needs, run.device)
+        outputs = predecessor_outputs(given.predecessor().to(run.device.device), deep_tokens, method.needs, run.device)
     model = method.build(given).to(run.device.device)
     losses: list[float | None] = []
     settings = run.training.model_copy(update={"max_steps": steps})

@@ -14,11 +14,12 @@ from typing import Any
 
 import torch
 from huggingface_hub import snapshot_download
+from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 from transformers.utils import logging
 
 from benchmarks.errors import ROOT, SuiteError
-from benchmarks.suite import Encoder
+from benchmarks.settings import Encoder
 from benchmarks.tasks import Task
 from theseus import find_blocks
 
@@ -45,8 +46,16 @@ class EncoderSource:
         return self.location == "random"
 
 
-def find_encoder(encoder: Encoder) -> EncoderSource:
-    """Locate, hash and check the encoder. Raises `SuiteError` for a missing, changed or ill-fitting one."""
+def from_run(encoder: EncoderSource, run_id: str, layers: int) -> EncoderSource:
+    """What run `run_id` will leave behind, as the start of another; where that lies is known when it is executed."""
+    return EncoderSource(f"successor of {encoder.name}", f"run {run_id}", None, f"run {run_id}", layers)
+
+
+def find_encoder(encoder: Encoder, own: str | None = None) -> EncoderSource:
+    """Locate, hash and check the encoder. Raises `SuiteError` for a missing, changed or ill-fitting one.
+
+    `own`: the arm whose own checkpoint it is; ENCODER_DIR speaks of the suite's encoder only.
+    """
     if encoder.random:
         missing = {"vocab_size", "hidden_size", "num_hidden_layers"} - set(encoder.shape)
         if missing:
@@ -56,12 +65,11 @@ def find_encoder(encoder: Encoder) -> EncoderSource:
         return EncoderSource(
             encoder.name, "random", None, "random", encoder.layers, tuple(sorted(encoder.shape.items()))
         )
-    path = _folder(encoder)
+    path = _folder(encoder, own)
     if path is None:
         if encoder.revision is None:
-            raise SuiteError(
-                f"encoder {encoder.name}: set ENCODER_DIR to its save_pretrained folder, or encoder.revision"
-            )
+            where = f"arms.{own}.encoder.path" if own else "ENCODER_DIR"
+            raise SuiteError(f"encoder {encoder.name}: set {where} to its save_pretrained folder, or encoder.revision")
         return EncoderSource(
             encoder.name, encoder.name, encoder.revision, f"{encoder.name}@{encoder.revision}", encoder.layers
         )
@@ -108,8 +116,8 @@ def _check_loadable(source: EncoderSource) -> None:
         raise SuiteError(f"{place}: the tokenizer knows {words} tokens, the model only {config.vocab_size}")
 
 
-def _folder(encoder: Encoder) -> Path | None:
-    given = encoder.path or os.environ.get("ENCODER_DIR")
+def _folder(encoder: Encoder, own: str | None) -> Path | None:
+    given = encoder.path or (None if own else os.environ.get("ENCODER_DIR"))
     if given is None:
         return None
     path = Path(given)
@@ -133,10 +141,24 @@ def load_pretrained(source: EncoderSource, task: Task, head_seed: int, attention
         if source.random:
             config = AutoConfig.for_model("bert", **dict(source.shape), **_labels(task))
             return AutoModelForSequenceClassification.from_config(config, attn_implementation=attention).eval()
+        if Path(source.location).is_dir():
+            return _without_its_head(Path(source.location), task, attention)
         return AutoModelForSequenceClassification.from_pretrained(
             source.location, revision=source.revision, dtype=torch.float32, attn_implementation=attention,
             trust_remote_code=False, use_safetensors=True, **_labels(task),
         )  # fmt: skip
+
+
+def _without_its_head(folder: Path, task: Task, attention: str) -> Any:
+    """The encoder of a folder under a new head; a head saved with it, for another task perhaps, is left behind."""
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False, **_labels(task))
+    kind: Any = AutoModelForSequenceClassification._model_mapping[type(config)]
+    weights = load_file(folder / WEIGHTS)
+    prefix = f"{kind.base_model_prefix}."
+    own = {name: value for name, value in weights.items() if name.startswith(prefix)}
+    return kind.from_pretrained(
+        None, config=config, state_dict=own or weights, dtype=torch.float32, attn_implementation=attention
+    )
 
 
 def load_finetuned(folder: Path, attention: str) -> Any:
@@ -199,6 +221,11 @@ def fetch(source: EncoderSource, sha256: str | None) -> None:
             f"encoder {source.name}@{source.revision} cannot be had from the hub ({line}): "
             "set ENCODER_DIR to a local save_pretrained folder"
         ) from None
+    if not (Path(folder) / WEIGHTS).is_file():
+        raise SuiteError(
+            f"encoder {source.name}@{source.revision} has no {WEIGHTS} on the hub, and pickled weights are not read: "
+            "convert them (load with transformers, save_pretrained) and give that folder as the arm's encoder.path"
+        )
     found = hashlib.sha256((Path(folder) / WEIGHTS).read_bytes()).hexdigest()
     if sha256 is not None and found != sha256:
         raise SuiteError(f"encoder {source.name}: the hub's weights have sha256 {found}, the suite expects {sha256}")

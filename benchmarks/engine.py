@@ -21,7 +21,8 @@ from benchmarks import device as devices
 from benchmarks.errors import SuiteError
 from benchmarks.execute import execute
 from benchmarks.plan import Run
-from benchmarks.suite import Device
+from benchmarks.settings import Device
+from benchmarks.store import Store
 
 Report = Callable[[Run, dict[str, Any]], None]
 Engine = Callable[[Sequence[Run], Path, int, Report], None]
@@ -93,25 +94,24 @@ def run_local(runs: Sequence[Run], results: Path, workers: int, report: Report) 
 
 
 def _schedule(pool: ProcessPoolExecutor, runs: Sequence[Run], results: Path, report: Report) -> None:
-    waiting = sorted(runs, key=lambda run: (run.predecessor is not None, -run.steps * run.layers))
+    handed_on = {name for run in runs for name in run.inputs}
+    waiting = sorted(runs, key=lambda run: (run.id not in handed_on, -run.steps * run.layers))
     open_ids = {run.id for run in runs}
-    lost: set[str] = set()
+    store = Store(results)
     active: dict[Future[dict[str, Any]], Run] = {}
     while waiting or active:
-        ready = [run for run in waiting if run.predecessor not in open_ids]
-        waiting = [run for run in waiting if run.predecessor in open_ids]
+        ready = [run for run in waiting if not run.inputs & open_ids]
+        waiting = [run for run in waiting if run.inputs & open_ids]
         for run in ready:
-            if run.predecessor in lost:  # nothing to learn from it: no result, so it runs once its predecessor does
-                report(
-                    run, {"status": "failed", "reason": f"not started: predecessor {run.predecessor} has no weights"}
-                )
+            if reason := store.cannot_start(run):  # no result, so it runs once what it needs is there
+                report(run, {"status": "failed", "reason": f"not started: {reason}"})
+                open_ids.discard(run.id)
             else:
                 active[pool.submit(execute, run, results)] = run
+        if not active:
+            continue
         done, _ = wait(active, return_when=FIRST_COMPLETED)
         for future in done:
             run = active.pop(future)
-            result = future.result()
-            report(run, result)
+            report(run, future.result())
             open_ids.discard(run.id)
-            if result["status"] != "done":
-                lost.add(run.id)

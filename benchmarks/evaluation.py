@@ -23,7 +23,7 @@ from torch import nn
 
 from benchmarks.batches import Tokens, evaluation_batches
 from benchmarks.device import precision
-from benchmarks.suite import Device
+from benchmarks.settings import Device
 
 
 def logits(model: nn.Module, tokens: Tokens, device: Device) -> NDArray[np.float32]:

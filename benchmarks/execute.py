@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from benchmarks.batches import Tokens, tokenise
 from benchmarks.data import TRAIN
 from benchmarks.encoder import load_finetuned, load_pretrained
 from benchmarks.evaluation import cached_outputs, logits, predecessor_outputs
+from benchmarks.held_out import split
 from benchmarks.identity import surroundings
 from benchmarks.metrics import Scored, predict, score
 from benchmarks.plan import Run
@@ -36,28 +38,50 @@ from benchmarks.streams import stream_seed
 from benchmarks.training import Diverged, Point, Trained, train
 
 
+@dataclass(frozen=True)
+class Evaluated:
+    """One checkpoint as it was evaluated: dev scores and logits by split, and its score on the held-out share."""
+
+    point: Point
+    scored: Scored
+    logits: dict[str, NDArray[np.float32]]
+    held_out: float | None
+
+    def document(self) -> dict[str, Any]:
+        """As result.json has it."""
+        return {
+            "step": self.point.step,
+            "epoch": round(self.point.epoch, 6),
+            "metrics": self.scored.metrics,
+            "score": self.scored.score,
+            "flags": self.scored.flags,
+            "held_out_score": self.held_out,
+        }
+
+
+PROTOCOLS = ("last", "selected", "held_out")
+
+
 @dataclass
 class Evaluations:
-    """The dev evaluations of a run as they come in: the last, the best (first of equals), and the log."""
+    """The evaluations of a run as they come in: the log, and what each protocol keeps: the last, the best on dev,
+    the best on the held-out share (the first of equals)."""
 
     run: Run
     method: Method
     dev: dict[str, Tokens]
+    held_out: Tokens | None
     log: list[dict[str, Any]] = field(default_factory=list)
-    last: tuple[Point, Scored, dict[str, NDArray[np.float32]]] | None = None
-    selected: tuple[Point, Scored, dict[str, NDArray[np.float32]]] | None = None
-    weights: Any = None  # of the selected checkpoint, where the suite reports (and so hands on) that one
+    kept: dict[str, Evaluated] = field(default_factory=dict)
+    weights: Any = None  # of the checkpoint that the suite reports (and so hands on), unless that is the last
 
     def add(self, model: nn.Module, point: Point) -> None:
         found = {split: logits(model, tokens, self.run.device) for split, tokens in self.dev.items()}
         if not all(np.isfinite(values).all() for values in found.values()):
             raise Diverged(f"logits are not finite at step {point.step}")
         scored = score(self.run.task, found, {split: tokens.labels.numpy() for split, tokens in self.dev.items()})
-        self.last = (point, scored, found)
-        if self.selected is None or scored.score > self.selected[1].score:
-            self.selected = self.last
-            if self.run.keep_successor and self.run.config["checkpoint"] == "selected":
-                self.weights = copy.deepcopy(self.method.successor(model)).cpu()
+        evaluated = Evaluated(point, scored, found, self._held_out_score(model))
+        self._keep(model, evaluated)
         self.log.append(
             {
                 "step": point.step,
@@ -65,19 +89,42 @@ class Evaluations:
                 "loss": point.loss,
                 "learning_rate": point.learning_rate,
                 "replacing_rate": point.replacing_rate,
+                "gradient_norm": point.gradient_norm,
                 "metrics": scored.metrics,
                 "score": scored.score,
+                "held_out_score": evaluated.held_out,
             }
         )
 
+    def _held_out_score(self, model: nn.Module) -> float | None:
+        if self.held_out is None:
+            return None
+        given = {"held out": logits(model, self.held_out, self.run.device)}
+        return score(self.run.task, given, {"held out": self.held_out.labels.numpy()}).score
+
+    def _keep(self, model: nn.Module, new: Evaluated) -> None:
+        changed = {"last"}
+        best, chosen = self.kept.get("selected"), self.kept.get("held_out")
+        if best is None or new.scored.score > best.scored.score:
+            changed.add("selected")
+        if new.held_out is not None and (chosen is None or new.held_out > (chosen.held_out or -math.inf)):
+            changed.add("held_out")
+        self.kept |= dict.fromkeys(changed, new)
+        reported = self.run.config["checkpoint"]
+        if self.run.keep_successor and reported != "last" and reported in changed:
+            self.weights = copy.deepcopy(self.method.successor(model)).cpu()
+
+    def documents(self) -> dict[str, Any]:
+        """The checkpoints of result.json; null for a protocol the suite's data does not allow."""
+        return {name: self.kept[name].document() if name in self.kept else None for name in PROTOCOLS}
+
     def predictions(self) -> pd.DataFrame:
-        """predictions.parquet: both checkpoints, every dev split and example."""
+        """predictions.parquet: every kept checkpoint, dev split and example."""
         frames = []
-        for checkpoint, kept in (("last", self.last), ("selected", self.selected)):
-            assert kept is not None
-            for split, values in kept[2].items():
-                frame = pd.DataFrame({"checkpoint": checkpoint, "split": split, "idx": self.dev[split].idx})
-                frame["label"] = self.dev[split].labels.numpy()
+        for checkpoint in (protocol for protocol in PROTOCOLS if protocol in self.kept):
+            for name, values in self.kept[checkpoint].logits.items():
+                frame = pd.DataFrame({"checkpoint": checkpoint, "split": name, "idx": self.dev[name].idx})
+                frame["label"] = self.dev[name].labels.numpy()
                 frame["prediction"] = predict(self.run.task, values)
                 frame["logits"] = list(values)
                 frames.append(frame)
@@ -87,43 +134,28 @@ class Evaluations:
 def _given(run: Run, store: Store) -> Given:
     def predecessor() -> Any:
         assert run.predecessor_folder is not None
-        folder = store.path / run.predecessor_folder
-        result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-        if result["status"] != "done":
-            raise RuntimeError(f"its predecessor {run.predecessor} {result['status']}: {result['reason']}")
-        return load_finetuned(folder / "successor", run.device.attention)
+        return load_finetuned(store.path / run.predecessor_folder / "successor", run.device.attention)
 
     def pretrained() -> Any:
-        return load_pretrained(run.encoder, run.task, stream_seed(run.seed, "head"), run.device.attention)
+        source = run.encoder
+        if run.start_folder is not None:
+            source = replace(source, location=str(store.path / run.start_folder / "successor"))
+        return load_pretrained(source, run.task, stream_seed(run.seed, "head"), run.device.attention)
 
-    return Given(predecessor, pretrained, run.layers, stream_seed(run.seed, "gates"), run.steps)
+    return Given(predecessor, pretrained, run.modules, stream_seed(run.seed, "gates"), run.steps)
 
 
-def _outputs(
-    run: Run, method: Method, given: Given, store: Store, tokens: Tokens
-) -> tuple[dict[str, torch.Tensor], float]:
+def _outputs(run: Run, method: Method, given: Given, store: Store) -> tuple[dict[str, torch.Tensor], float]:
     """The predecessor outputs the method needs, for every training example, and what they cost in seconds."""
     if not method.needs:
         return {}, 0.0
+    tokens, _ = split(tokenise(run.suite_encoder, run.source, run.max_length)[TRAIN], run.held_out)
     data = run.config["data"]
-    key = {"predecessor": run.predecessor, "data": data["fingerprint"], "max_length": data["max_length"]}
+    key = {name: data[name] for name in ("fingerprint", "max_length", "held_out")} | {"predecessor": run.predecessor}
     return cached_outputs(
         store.cache(), key, method.needs,
         lambda: predecessor_outputs(given.predecessor().to(run.device.device), tokens, method.needs, run.device),
     )  # fmt: skip
-
-
-def _checkpoint(kept: tuple[Point, Scored, Any] | None) -> dict[str, Any] | None:
-    if kept is None:
-        return None
-    point, scored, _ = kept
-    return {
-        "step": point.step,
-        "epoch": round(point.epoch, 6),
-        "metrics": scored.metrics,
-        "score": scored.score,
-        "flags": scored.flags,
-    }
 
 
 def execute(run: Run, results: Path) -> dict[str, Any]:
@@ -164,29 +196,30 @@ def execute(run: Run, results: Path) -> dict[str, Any]:
     return result
 
 
-RESULT = ("status", "reason", "last", "selected", "evaluations", "steps", "epochs", "layers", "parameters",
+RESULT = ("status", "reason", "last", "selected", "held_out", "evaluations", "steps", "epochs", "layers", "parameters",
           "trainable_parameters", "train_seconds", "examples_per_second")  # fmt: skip
 
 
 def _train(run: Run, store: Store, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     clock = time.monotonic()
-    splits = tokenise(run.encoder, run.source, run.max_length)
+    splits = tokenise(run.tokenizer, run.source, run.max_length)
+    train_tokens, held_out = split(splits[TRAIN], run.held_out)
     method, given = run.build(), _given(run, store)
-    outputs, output_seconds = _outputs(run, method, given, store, splits[TRAIN])
+    outputs, output_seconds = _outputs(run, method, given, store)
     model = load_finetuned(Path(run.finetuned), run.device.attention) if run.finetuned else method.build(given)
     model.to(run.device.device)
     trainable = sum(parameter.numel() for parameter in method.parameters(model))
-    evaluations = Evaluations(run, method, {split: splits[split] for split in run.task.dev})
+    evaluations = Evaluations(run, method, {name: splits[name] for name in run.task.dev}, held_out)
     setup_seconds = time.monotonic() - clock - output_seconds
     if run.finetuned:
         evaluations.add(model, Point(0, 0.0, None, 0.0, None))
         trained = Trained(0, 0, 0.0, 0.0)
     else:
         trained = train(
-            method, model, splits[TRAIN], outputs, run.training, run.seed, run.device,
+            method, model, train_tokens, outputs, run.training, run.seed, run.device,
             lambda point: evaluations.add(model, point),
         )  # fmt: skip
-    assert evaluations.last is not None
+    last = evaluations.kept["last"]
     successor = method.successor(model)
     lines = [json.dumps(line, allow_nan=False) + "\n" for line in evaluations.log]
     (folder / "metrics.jsonl").write_text("".join(lines), encoding="utf-8")
@@ -195,11 +228,10 @@ def _train(run: Run, store: Store, folder: Path) -> tuple[dict[str, Any], dict[s
         (evaluations.weights or successor).save_pretrained(folder / "successor")
     result = {
         "status": "done",
-        "last": _checkpoint(evaluations.last),
-        "selected": _checkpoint(evaluations.selected),
+        **evaluations.documents(),
         "evaluations": len(evaluations.log),
         "steps": trained.steps,
-        "epochs": round(evaluations.last[0].epoch, 6),
+        "epochs": round(last.point.epoch, 6),
         "layers": run.layers,
         "parameters": sum(parameter.numel() for parameter in successor.parameters()),
         "trainable_parameters": 0 if run.finetuned else trainable,

@@ -20,8 +20,9 @@ PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "evaluate", "safe
 
 # Modules whose part in a number is already in config.json (resolved settings, the data's fingerprint): a new suite
 # key or task must not turn old numbers stale.
-SETTINGS = {"benchmarks", "benchmarks.suite", "benchmarks.tasks", "benchmarks.errors", "benchmarks.identity",
-            "benchmarks.plan", "benchmarks.store", "benchmarks.demo.tasks", "baselines"}  # fmt: skip
+SETTINGS = {"benchmarks", "benchmarks.suite", "benchmarks.settings", "benchmarks.arms", "benchmarks.tasks",
+            "benchmarks.errors", "benchmarks.identity", "benchmarks.plan", "benchmarks.provenance", "benchmarks.store",
+            "benchmarks.demo.tasks", "baselines"}  # fmt: skip
 
 
 def digest(value: Any) -> str:

@@ -18,9 +18,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
-from benchmarks.tasks import Score, Task
-
-CONSTANT = "constant predictions"
+from benchmarks.tasks import AT_CHANCE, CONSTANT, Score, Task
 
 
 class _Glue(evaluate.Metric, ABC):
@@ -115,14 +113,28 @@ def predict(task: Task, logits: NDArray[np.float32]) -> NDArray[Any]:
 
 def score(task: Task, logits: dict[str, NDArray[np.float32]], labels: dict[str, NDArray[Any]]) -> Scored:
     """Score dev logits by split, (examples, outputs) each. Several splits (MNLI's two) count alike in the mean."""
+    predictions = {split: predict(task, values) for split, values in logits.items()}
+    values = _values(task, predictions, labels)
+    flags = [f"{CONSTANT} on {split}" for split, given in predictions.items() if np.ptp(given) == 0]
+    found = 100.0 * float(np.mean(list(values.values())))
+    if found <= best_constant(task, labels):
+        flags.append(AT_CHANCE)
+    return Scored(values, found, flags)
+
+
+def best_constant(task: Task, labels: dict[str, NDArray[Any]]) -> float:
+    """The score (0 to 100) of the best answer that does not look at its input: one class, or no correlation."""
+    if task.regression:
+        return 0.0
+    answers = ({split: np.full_like(true, label) for split, true in labels.items()} for label in range(task.outputs))
+    return 100.0 * max(float(np.mean(list(_values(task, answer, labels).values()))) for answer in answers)
+
+
+def _values(task: Task, predictions: dict[str, NDArray[Any]], labels: dict[str, NDArray[Any]]) -> dict[str, float]:
     metric = METRICS[task.score]()
     values: dict[str, float] = {}
-    flags = []
-    for split, split_logits in logits.items():
-        predictions = predict(task, split_logits)
-        suffix = split.removeprefix("validation") if len(logits) > 1 else ""
-        result = metric.compute(predictions=predictions, references=labels[split])
+    for split, given in predictions.items():
+        suffix = split.removeprefix("validation") if len(predictions) > 1 else ""
+        result = metric.compute(predictions=given, references=labels[split])
         values |= {name + suffix: value for name, value in result.items()}
-        if np.ptp(predictions) == 0:
-            flags.append(f"{CONSTANT} on {split}")
-    return Scored(values, 100.0 * float(np.mean(list(values.values()))), flags)
+    return values

@@ -25,7 +25,7 @@ from benchmarks.encoder import load_pretrained
 from benchmarks.errors import SuiteError
 from benchmarks.identity import digest, packages
 from benchmarks.plan import Plan
-from benchmarks.suite import Device, Speed
+from benchmarks.settings import Device, Speed
 from benchmarks.tasks import find_task
 from theseus import keep_layers
 
@@ -90,11 +90,18 @@ def speed_key(plan: Plan) -> str:
     suite = plan.suite
     conditions = suite.speed.model_dump(mode="json") if suite.speed else None
     device = {**plan.device.model_dump(mode="json"), "class": devices.device_class(plan.device)}
-    return digest([plan.encoder.hash, suite.successor_layers, device, conditions, packages(("torch", "transformers"))])
+    return digest([plan.encoder.hash, depths(plan), device, conditions, packages(("torch", "transformers"))])
+
+
+def depths(plan: Plan) -> list[int]:
+    """The successor depths of a suite, deepest first; checkpoints with a shape of their own are not timed."""
+    own = {name for name, arm in plan.suite.arms.items() if arm.encoder}
+    found = {run.layers for run in plan.runs if run.arm not in {"predecessor", *own}}
+    return sorted(found | {plan.suite.successor_layers}, reverse=True)
 
 
 def measure(plan: Plan, speed: Speed) -> Iterator[dict[str, Any]]:
-    """Every condition of `speed` for the suite's encoder at both depths, one dict of speed.json each.
+    """Every condition of `speed` for the suite's encoder and every successor depth, one dict of speed.json each.
 
     Timing does not depend on what the weights have learned, so the pretrained weights serve for both.
     """
@@ -103,24 +110,30 @@ def measure(plan: Plan, speed: Speed) -> Iterator[dict[str, Any]]:
     device = plan.device.model_copy(update={"threads": threads})
     devices.apply(device)
     predecessor = load_pretrained(plan.encoder, find_task(suite.tasks[0]), 0, device.attention).to(device.device)
-    successor = keep_layers(predecessor, range(suite.successor_layers)).to(device.device)
     longest = getattr(predecessor.config, "max_position_embeddings", None)
     if longest and max(speed.lengths) > longest:
         raise SuiteError(f"speed.lengths goes to {max(speed.lengths)}, the encoder only to {longest}")
+    for layers in depths(plan):
+        successor = keep_layers(predecessor, range(layers)).to(device.device)
+        for batch_size in speed.batch_sizes:
+            for length in speed.lengths:
+                inputs = _inputs(predecessor.config.vocab_size, batch_size, length, device)
+                yield {
+                    "device": device.device,
+                    "device_name": devices.device_name(device),
+                    "precision": device.precision,
+                    "attention": device.attention,
+                    "threads": threads,
+                    "batch_size": batch_size,
+                    "length": length,
+                    "predecessor_layers": suite.encoder.layers,
+                    "successor_layers": layers,
+                    **time_pair(predecessor, successor, inputs, device, speed),
+                }
+
+
+def _inputs(vocabulary: int, batch_size: int, length: int, device: Device) -> dict[str, torch.Tensor]:
+    """A full batch of random words: no padding, so its cost is its size's."""
     generator = torch.Generator().manual_seed(0)
-    for batch_size in speed.batch_sizes:
-        for length in speed.lengths:
-            ids = torch.randint(5, predecessor.config.vocab_size, (batch_size, length), generator=generator)
-            inputs = {"input_ids": ids.to(device.device), "attention_mask": torch.ones_like(ids).to(device.device)}
-            yield {
-                "device": device.device,
-                "device_name": devices.device_name(device),
-                "precision": device.precision,
-                "attention": device.attention,
-                "threads": threads,
-                "batch_size": batch_size,
-                "length": length,
-                "predecessor_layers": suite.encoder.layers,
-                "successor_layers": suite.successor_layers,
-                **time_pair(predecessor, successor, inputs, device, speed),
-            }
+    ids = torch.randint(5, vocabulary, (batch_size, length), generator=generator)
+    return {"input_ids": ids.to(device.device), "attention_mask": torch.ones_like(ids).to(device.device)}

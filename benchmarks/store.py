@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.arms import Arm
 from benchmarks.errors import SuiteError
 from benchmarks.plan import PREDECESSOR, PREDECESSOR_ARM, Plan, Run
-from benchmarks.suite import Arm
-from benchmarks.tasks import find_task
+from benchmarks.tasks import AT_CHANCE, find_task
 
 
 def dump(value: Any) -> str:
@@ -35,6 +35,14 @@ def _replace(path: Path, text: str) -> None:
 
 HOST = re.sub(r"[^A-Za-z0-9]", "", platform.node()) or "here"
 LOCAL = {"data": {"path"}, "encoder": {"path"}, "predecessor": {"paths"}}  # folders of one machine are nobody else's
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return value
 
 
 @dataclass(frozen=True)
@@ -57,11 +65,24 @@ class Store:
 
     def result(self, run: Run) -> dict[str, Any] | None:
         """A run's result.json, else None."""
-        try:
-            result: dict[str, Any] = json.loads((self.path / run.folder / "result.json").read_text(encoding="utf-8"))
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        return result
+        return _read_json(self.path / run.folder / "result.json")
+
+    def cannot_start(self, run: Run) -> str | None:
+        """Why a run's inputs do not do, in words: one has no weights, or its predecessor has learned nothing."""
+        for id_, place in ((run.predecessor, run.predecessor_folder), (run.start, run.start_folder)):
+            if id_ is None or place is None:
+                continue
+            folder = self.path / place
+            result = _read_json(folder / "result.json")
+            if result is None or result["status"] != "done" or not (folder / "successor").is_dir():
+                return f"predecessor {id_} has no weights"
+            checkpoint = result[run.config["checkpoint"]]
+            if id_ == run.predecessor and run.stop_at_chance and AT_CHANCE in checkpoint["flags"]:
+                return (
+                    f"its predecessor {id_} scores {checkpoint['score']:.1f} on dev, {AT_CHANCE}: train it longer or "
+                    'otherwise ([predecessor] training), or set predecessor.at_chance = "allow"'
+                )
+        return None
 
     def settled(self, run: Run) -> bool:
         """Is there nothing more to do? A diverged run would diverge again; a failed one (memory, disk) may not."""
@@ -135,8 +156,13 @@ def describe(plan: Plan) -> dict[str, Any]:
         "synthetic": suite.synthetic,
         "comparable": suite.comparison.comparable,
         "comparison": suite.comparison.reason,
+        "table": suite.comparison.table,
         "protocol": suite.protocol,
         "statistic": suite.statistic,
+        "held_out": suite.held_out,
+        "unequal_budget": suite.unequal_budget,
+        "steps": suite.steps,
+        "x_title": suite.x_title,
         "encoder": {
             "name": suite.encoder.name,
             "revision": suite.encoder.revision,
@@ -150,7 +176,7 @@ def describe(plan: Plan) -> dict[str, Any]:
         "predecessor_per_seed": suite.predecessor.per_seed,
         "runs": [
             {"run_id": run.id, "task": run.task.name, "arm": run.arm, "method": run.method, "seed": run.seed,
-             "folder": run.folder}
+             "trial": run.trial, "folder": run.folder}
             for run in plan.runs
         ],
         "resolved": suite.model_dump(mode="json", exclude=LOCAL),
@@ -172,6 +198,14 @@ def _task(name: str) -> dict[str, Any]:
 
 
 def _arm(name: str, arm: Arm, plan: Plan) -> dict[str, Any]:
-    suite = plan.suite
-    depth = suite.encoder.layers if arm.build().full_depth else suite.successor_layers
-    return {"name": name, "title": arm.title, "method": arm.method, "layers": depth, "published": arm.published}
+    depths = {run.layers for run in plan.runs if run.arm == name}
+    return {
+        "name": name,
+        "title": arm.title,
+        "method": arm.method,
+        "layers": min(depths) if depths else None,
+        "published": arm.published,
+        "group": arm.group,
+        "x": arm.x,
+        "trials": arm.trials(),
+    }

@@ -3,9 +3,10 @@ runs.
 
     suite = load_suite("minilm", overrides=["seeds=[1]", "training.epochs=1"])
 
-Unknown keys are errors that name the nearest valid one. Each concern is one model below; the methods' own
-options are validated by the methods (`baselines`), and overrides of `[training]` per task, arm or predecessor
-are merged and validated here too, so that a suite that loads is a suite that can be planned.
+A suite may extend another: `extends = "paper"` takes every key it does not set itself; sections are merged key by
+key, `arms` are taken or replaced as a whole. The methods' own options are validated by the methods (`baselines`),
+and overrides of `[training]` per task, arm or predecessor are merged and validated here too, so that a suite that
+loads is a suite that can be planned.
 """
 
 from __future__ import annotations
@@ -16,130 +17,31 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-import baselines
-from baselines.method import Method
+from benchmarks.arms import Arm, check_budgets, overlaid
 from benchmarks.errors import ROOT, SuiteError, nearest
+from benchmarks.settings import Config, Data, Device, Encoder, Slug, Speed, Training, first_line
 from benchmarks.tasks import Task, find_task
 
 FOLDER = ROOT / "benchmarks" / "suites"
-SLUG = r"^[a-z0-9][a-z0-9-]{0,63}$"  # names become folders: nothing else may
 
-Slug = Annotated[str, Field(pattern=SLUG)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
-
-
-class Config(BaseModel):
-    """Base of all sections: frozen, no unknown keys, no NaN."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _known_keys(cls, data: Any) -> Any:
-        if isinstance(data, dict):
-            for key in data:
-                if key not in cls.model_fields:
-                    raise ValueError(f"unknown key {key!r}: {nearest(str(key), cls.model_fields)}")
-        return data
-
-
-class Training(Config):
-    """The optimizer loop, equal for all arms unless a section overrides it.
-
-    `warmup` is a share of the planned steps. `evaluate_every` counts optimizer steps, or is "epoch".
-    `micro_batches` splits a batch by length without changing its members or its gradient (beyond rounding).
-    """
-
-    epochs: Annotated[float, Field(gt=0)] = 3.0
-    max_steps: Annotated[int, Field(ge=1)] | None = None
-    batch_size: Annotated[int, Field(ge=1)] = 32
-    micro_batches: Annotated[int, Field(ge=1)] = 1
-    learning_rate: Annotated[float, Field(gt=0)] = 2e-5
-    schedule: Literal["linear", "constant"] = "linear"
-    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    clip: Annotated[float, Field(gt=0)] = 1.0
-    adam_epsilon: Annotated[float, Field(gt=0)] = 1e-8
-    evaluate_every: Annotated[int, Field(ge=1)] | Literal["epoch"] = "epoch"
-
-
-class Encoder(Config):
-    """Where the pretrained encoder comes from: `path`, else ENCODER_DIR, else the hub at `revision`.
-
-    `random` builds `shape` with random weights instead, for plans and dry runs only. `sha256`: of
-    model.safetensors.
-    """
-
-    name: str
-    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
-    revision_source: str | None = None
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
-    path: str | None = None
-    random: bool = False
-    shape: dict[str, int] = {}
-    layers: Annotated[int, Field(ge=2)]
-    hidden_size: Annotated[int, Field(ge=1)]
-
-
-class Data(Config):
-    """GLUE from `path`, else GLUE_DIR, else `dataset` on the hub at `revision`. Synthetic tasks need none of it."""
-
-    path: str | None = None
-    dataset: str = "nyu-mll/glue"
-    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
-    revision_source: str | None = None
-
-
-class Device(Config):
-    """Equal for every arm and part of every run's identity: runs under different settings never pair."""
-
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    precision: Literal["float32", "bfloat16"] = "float32"
-    threads: Annotated[int, Field(ge=1)] = 1
-    tf32: bool = False
-    attention: Literal["sdpa", "eager"] = "sdpa"
-    deterministic: bool = True
 
 
 class Predecessor(Config):
     """One predecessor per task, shared by all methods and seeds, or one per seed (`per_seed`).
 
     `seed`: of the shared one (default: the suite's first). `training` overrides `[training]`. `paths`: already
-    fine-tuned models by task, taken as they are.
+    fine-tuned models by task, taken as they are. `at_chance`: what to do with a predecessor that is no better on
+    dev than a constant answer: its head would be kept, frozen, by Theseus, so nothing is trained from it.
     """
 
     per_seed: bool = False
     seed: Seed | None = None
     training: dict[str, Any] = {}
     paths: dict[str, str] = {}
-
-
-class Arm(Config):
-    """A method with its options; `title` and `published` name its row here and in the paper's tables."""
-
-    method: str
-    title: str
-    published: str | None = None
-    options: dict[str, Any] = {}
-    training: dict[str, Any] = {}
-
-    @model_validator(mode="after")
-    def _options(self) -> Arm:
-        self.build()
-        return self
-
-    def build(self) -> Method:
-        method = baselines.find(self.method)
-        for key in self.options:
-            if key not in method.model_fields:
-                known = nearest(key, method.model_fields) if method.model_fields else f"{self.method} has none"
-                raise ValueError(f"unknown option {key!r} of method {self.method!r}: {known}")
-        try:
-            return method(**self.options)
-        except ValidationError as error:
-            raise ValueError(_first_line(error)) from None
+    at_chance: Literal["stop", "allow"] = "stop"
 
 
 class TaskSettings(Config):
@@ -151,35 +53,19 @@ class TaskSettings(Config):
 
 
 class Comparison(Config):
-    """May the paper's numbers be read as like with like, and why (not)?"""
+    """May the paper's numbers be read as like with like, and why (not)? `table`: the one they stand in."""
 
     comparable: bool = False
     reason: str
-
-
-class Speed(Config):
-    """Paired inference timing of predecessor and successor: every batch size with every length.
-
-    Rounds go on until the 95 % interval of the ratio is narrower than `width` (a share) or `max_rounds` are
-    done.
-    """
-
-    batch_sizes: list[Annotated[int, Field(ge=1)]] = [1, 8]
-    lengths: list[Annotated[int, Field(ge=4)]] = [128]
-    threads: Annotated[int, Field(ge=1)] | None = None
-    min_rounds: Annotated[int, Field(ge=5)] = 20
-    max_rounds: Annotated[int, Field(ge=5)] = 100
-    width: Annotated[float, Field(gt=0)] = 0.02
-
-    @model_validator(mode="after")
-    def _rounds(self) -> Speed:
-        if self.min_rounds > self.max_rounds:
-            raise ValueError(f"min_rounds = {self.min_rounds} is above max_rounds = {self.max_rounds}")
-        return self
+    table: Literal[2, 3, 4, 5, 6, 7] | None = None
 
 
 class Suite(Config):
-    """The whole file."""
+    """The whole file.
+
+    `protocol`: which checkpoint is reported: the last, the best on dev (the paper's), or the best on `held_out`, a
+    share of the training set that nobody trains on. `steps`: arms in the order in which each changes one thing.
+    """
 
     name: Slug
     title: str
@@ -187,8 +73,10 @@ class Suite(Config):
     tasks: Annotated[list[str], Field(min_length=1)]
     seeds: Annotated[list[Seed], Field(min_length=1)]
     successor_layers: Annotated[int, Field(ge=1)]
-    protocol: Literal["last", "selected"] = "last"
+    protocol: Literal["last", "selected", "held_out"] = "last"
     statistic: Literal["mean", "median"] = "mean"
+    held_out: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    unequal_budget: bool = False
     keep_successors: bool = False
     comparison: Comparison
     encoder: Encoder
@@ -197,6 +85,8 @@ class Suite(Config):
     training: Training = Training()
     predecessor: Predecessor = Predecessor()
     arms: Annotated[dict[Slug, Arm], Field(min_length=1)]
+    steps: list[str] = []
+    x_title: str | None = None
     task: dict[str, TaskSettings] = {}
     speed: Speed | None = None
 
@@ -209,44 +99,67 @@ class Suite(Config):
             find_task(name)
         if "predecessor" in self.arms:
             raise ValueError("the predecessor is not an arm: its settings stand in [predecessor]")
+        if self.protocol == "held_out" and not self.held_out:
+            raise ValueError("protocol = held_out needs held_out above 0: the share of the training set to choose on")
         if not self.successor_layers < self.encoder.layers or self.encoder.layers % self.successor_layers:
             raise ValueError(
                 f"successor_layers = {self.successor_layers} does not divide the encoder's {self.encoder.layers} layers"
             )
-        for task in self.tasks:
-            self.training_for(task, None)
-            for arm in self.arms:
-                self.training_for(task, arm)
-        for task, settings in self.task.items():
-            for arm in settings.options:
-                if arm not in self.arms:
-                    raise ValueError(f"task.{task}.options: no arm {arm!r}: {nearest(arm, self.arms)}")
-                self.arm_for(task, arm)
+        check_budgets(self.arms, self.unequal_budget)
+        self._check_arms()
         return self
 
-    def arm_for(self, task: str, arm: str) -> Arm:
-        """The arm with the task's own options over its general ones."""
+    def _check_arms(self) -> None:
+        for name, arm in self.arms.items():
+            if arm.intermediate and arm.intermediate.task not in self.tasks:
+                raise ValueError(f"arms.{name}.intermediate.task: the suite has no task {arm.intermediate.task!r}")
+        for name in self.steps:
+            if name not in self.arms:
+                raise ValueError(f"steps: no arm {name!r}: {nearest(name, self.arms)}")
+        for task, settings in self.task.items():
+            for name in settings.options:
+                if name not in self.arms:
+                    raise ValueError(f"task.{task}.options: no arm {name!r}: {nearest(name, self.arms)}")
+        for task in self.tasks:
+            self.training_for(task, None)
+            for name, arm in self.arms.items():
+                for trial in range(len(arm.trials())):
+                    resolved = self.arm_for(task, name, trial)
+                    self.training_for(task, name, trial)
+                    try:
+                        resolved.build().check(self.encoder.layers, self.layers_of(name))
+                    except ValueError as error:
+                        raise ValueError(f"arms.{name}: {error}") from None
+
+    def layers_of(self, arm: str) -> int:
+        """The depth asked of an arm's successor."""
+        return self.arms[arm].layers or self.successor_layers
+
+    def arm_for(self, task: str, arm: str, trial: int = 0) -> Arm:
+        """The arm with the task's own options over its general ones, and a trial's over both."""
         base = self.arms[arm]
         own = self.task[task].options.get(arm, {}) if task in self.task else {}
         try:
-            return Arm.model_validate({**base.model_dump(), "options": {**base.options, **own}})
-        except ValidationError as error:
-            raise ValueError(f"task.{task}.options.{arm}: {_first_line(error)}") from None
+            return base.model_copy(update={"options": {**base.options, **own}}).at_trial(trial)
+        except ValueError as error:
+            raise ValueError(f"task.{task}.options.{arm}: {error}") from None
 
-    def training_for(self, task: str, arm: str | None) -> Training:
-        """`[training]` under the task's and then the arm's overrides; `arm` None is the predecessor."""
+    def training_for(self, task: str, arm: str | None, trial: int = 0) -> Training:
+        """`[training]` under the task's, the arm's and the trial's overrides; `arm` None is the predecessor."""
+        if arm:
+            intermediate = self.arms[arm].intermediate
+            moved = intermediate is not None and intermediate.task != task
+            section = intermediate.training if intermediate and moved else self.arms[arm].at_trial(trial).training
         sections = [
             (f"task.{task}.training", self.task[task].training if task in self.task else {}),
-            (f"arms.{arm}.training", self.arms[arm].training)
-            if arm
-            else ("predecessor.training", self.predecessor.training),
+            (f"arms.{arm}.training", section) if arm else ("predecessor.training", self.predecessor.training),
         ]
         merged = self.training.model_dump()
         for where, override in sections:
             try:
                 Training.model_validate(override)
             except ValidationError as error:
-                raise ValueError(f"{where}: {_first_line(error)}") from None
+                raise ValueError(f"{where}: {first_line(error)}") from None
             merged |= override
         return Training.model_validate(merged)
 
@@ -257,18 +170,6 @@ class Suite(Config):
     @property
     def synthetic(self) -> bool:
         return any(find_task(name).synthetic for name in self.tasks)
-
-
-def _first_line(error: ValidationError) -> str:
-    """pydantic's first complaint as one line: where, what, and what was given."""
-    detail = error.errors()[0]
-    where = ".".join(str(part) for part in detail["loc"])
-    what = detail["msg"].removeprefix("Value error, ")
-    given = detail.get("input")
-    shown = (
-        f" (given: {given!r})" if not isinstance(given, dict | list | BaseModel) and detail["type"] != "missing" else ""
-    )
-    return f"{where}: {what}{shown}" if where else f"{what}{shown}"
 
 
 def available() -> list[str]:
@@ -300,16 +201,38 @@ def _set(tree: dict[str, Any], override: str) -> None:
     tree[last] = value
 
 
-def load_suite(name: str, overrides: Sequence[str] = ()) -> Suite:
-    """Read, override and validate a suite. Raises `SuiteError`, one line with the file and the key."""
-    path = suite_path(name)
+def _read(path: Path) -> dict[str, Any]:
+    """A suite file as plain data, over the one it extends."""
     try:
         tree = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SuiteError(f"{path}: not a TOML file: {error}") from None
+    parent = tree.pop("extends", None)
+    if parent is None:
+        return tree
+    if not isinstance(parent, str):
+        raise SuiteError(f"{path.name}: extends = {parent!r}: name one suite")
+    beside = path.parent / f"{parent}.toml"
+    base = _read(beside if beside.is_file() and beside != path else suite_path(parent))
+    merged = overlaid(base, tree)
+    if "arms" in tree:
+        merged["arms"] = tree["arms"]
+        # the base's options per task are for arms of the base
+        for name, settings in (merged.get("task") or {}).items():
+            own = tree.get("task", {}).get(name, {}).get("options", {})
+            inherited = {arm: options for arm, options in settings.get("options", {}).items() if arm in tree["arms"]}
+            merged["task"][name] = {**settings, "options": {**inherited, **own}}
+        merged["steps"] = tree.get("steps", [])
+    return merged
+
+
+def load_suite(name: str, overrides: Sequence[str] = ()) -> Suite:
+    """Read, override and validate a suite. Raises `SuiteError`, one line with the file and the key."""
+    path = suite_path(name)
+    tree = _read(path)
     for override in overrides:
         _set(tree, override)
     try:
         return Suite.model_validate(tree)
     except ValidationError as error:
-        raise SuiteError(f"{path.name}: {_first_line(error)}") from None
+        raise SuiteError(f"{path.name}: {first_line(error)}") from None

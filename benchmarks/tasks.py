@@ -16,6 +16,11 @@ from benchmarks.errors import SuiteError, nearest
 Score = Literal["matthews_correlation", "accuracy", "f1_accuracy", "pearson_spearman"]
 
 
+# Flags of a score that says nothing; benchmarks.metrics raises them.
+CONSTANT = "constant predictions"
+AT_CHANCE = "no better than a constant answer"
+
+
 @dataclass(frozen=True)
 class Task:
     """`labels` are class names in id order; empty means regression. `dev` maps each dev split to its row count."""

@@ -19,8 +19,8 @@ from torch import nn
 from baselines.method import Method
 from benchmarks.batches import Tokens, micro_batches, training_rows
 from benchmarks.device import precision, synchronise
+from benchmarks.settings import Device, Training
 from benchmarks.streams import stream_seed
-from benchmarks.suite import Device, Training
 
 
 class Diverged(RuntimeError):
@@ -36,6 +36,7 @@ class Point:
     loss: float | None
     learning_rate: float
     replacing_rate: float | None
+    gradient_norm: float | None = None  # of the last step, before clipping
 
 
 @dataclass(frozen=True)
@@ -58,17 +59,19 @@ def planned_steps(training: Training, examples: int) -> int:
     return min(steps, training.max_steps) if training.max_steps else steps
 
 
-def learning_rate(training: Training, step: int, steps: int) -> float:
+def learning_rate(training: Training, step: int, steps: int, peak: float | None = None) -> float:
     """The rate for step 0 .. steps - 1: linear warm-up from 0, then constant or linear decay to 0 at `steps`.
 
-    As transformers' `get_linear_schedule_with_warmup`, which the released code uses.
+    As transformers' `get_linear_schedule_with_warmup`, which the released code uses. `peak`: in place of the
+    settings' own.
     """
+    peak = training.learning_rate if peak is None else peak
     warmup = round(training.warmup * steps)
     if step < warmup:
-        return training.learning_rate * step / warmup
+        return peak * step / warmup
     if training.schedule == "constant":
-        return training.learning_rate
-    return training.learning_rate * (steps - step) / max(1, steps - warmup)
+        return peak
+    return peak * (steps - step) / max(1, steps - warmup)
 
 
 def make_optimizer(parameters: list[nn.Parameter], training: Training) -> torch.optim.AdamW:
@@ -117,21 +120,19 @@ def train(
     steps = planned_steps(training, len(tokens))
     per_epoch = steps_per_epoch(training, len(tokens))
     every = per_epoch if training.evaluate_every == "epoch" else training.evaluate_every
-    parameters = method.parameters(model)
-    optimizer = make_optimizer(parameters, training)
+    stages = _Stages(method, model, training, steps)
     since, total = 0, torch.zeros((), device=device.device)
     examples, evaluation_seconds, started = 0, 0.0, time.monotonic()
     model.train()
     for step, rows in enumerate(training_rows(seed, len(tokens), training.batch_size, steps)):
         torch.manual_seed(stream_seed(seed, "dropout", step))
-        rate = learning_rate(training, step, steps)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
+        optimizer, rate = stages.at(step)
         replacing = method.replacing_rate(model)
         total += backward(method, model, tokens, rows, outputs, training.micro_batches, device)
-        nn.utils.clip_grad_norm_(parameters, training.clip)
+        norm = nn.utils.clip_grad_norm_(method.clipped(model), training.clip)
         optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        for parameter in model.parameters():  # all of them: clipping may count what no optimizer holds
+            _clear(parameter, keep=method.keeps_gradients)
         method.after_step(model)
         since, examples = since + 1, examples + len(rows)
         if (step + 1) % every == 0 or step + 1 == steps:
@@ -139,9 +140,39 @@ def train(
             if not math.isfinite(loss):
                 raise Diverged(f"loss is {loss} between steps {step + 2 - since} and {step + 1}")
             paused = time.monotonic()
-            evaluate(Point(step + 1, (step + 1) / per_epoch, loss, rate, replacing))
+            evaluate(Point(step + 1, (step + 1) / per_epoch, loss, rate, replacing, float(norm)))
             evaluation_seconds += time.monotonic() - paused
             since, total = 0, torch.zeros_like(total)
             model.train()
     synchronise(device.device)
     return Trained(steps, examples, time.monotonic() - started - evaluation_seconds, evaluation_seconds)
+
+
+def _clear(parameter: nn.Parameter, keep: bool) -> None:
+    """No gradient, or (`keep`) a gradient of zeros where there was one, as torch did before 2.0."""
+    if not keep:
+        parameter.grad = None
+    elif parameter.grad is not None:
+        parameter.grad.zero_()
+
+
+class _Stages:
+    """The optimizer and learning rate of each step; a new stage brings a new optimizer and schedule."""
+
+    def __init__(self, method: Method, model: nn.Module, training: Training, steps: int) -> None:
+        self.method, self.model, self.training, self.steps = method, model, training, steps
+        self.stages = method.stages(steps)
+        self.current = -1
+
+    def at(self, step: int) -> tuple[torch.optim.AdamW, float]:
+        following = self.current + 1
+        if following < len(self.stages) and self.stages[following].start == step:
+            self.current = following
+            self.method.begin_stage(self.model, following)
+            self.optimizer = make_optimizer(self.method.parameters(self.model), self.training)
+        stage = self.stages[self.current]
+        end = self.stages[self.current + 1].start if self.current + 1 < len(self.stages) else self.steps
+        rate = learning_rate(self.training, step - stage.start, end - stage.start, stage.learning_rate)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        return self.optimizer, rate

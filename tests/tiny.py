@@ -134,6 +134,8 @@ device = "cpu"
 max_steps = 6
 learning_rate = 1e-3
 evaluate_every = 3
+[predecessor]
+at_chance = "allow" # six steps teach it little
 [arms.finetune]
 method = "finetune"
 title = "Fine-tuning"

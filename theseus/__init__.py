@@ -11,21 +11,26 @@ EMNLP 2020 (arXiv 2002.02925). Needs torch and transformers, nothing else of thi
     theseus.successor().save_pretrained("six-layers")
 """
 
-from theseus.blocks import BlockStack, find_blocks
+from theseus.blocks import PARTS, BlockStack, Part, find_blocks, parameters_by_part
 from theseus.errors import TheseusError
 from theseus.rates import AntiLinearRate, ConstantRate, LinearRate, Rate, unreached_warning
 from theseus.replacing import Theseus
-from theseus.shallow import keep_layers
+from theseus.shallow import Choice, choose_layers, keep_layers
 
 __all__ = [
+    "PARTS",
     "AntiLinearRate",
     "BlockStack",
+    "Choice",
     "ConstantRate",
     "LinearRate",
+    "Part",
     "Rate",
     "Theseus",
     "TheseusError",
+    "choose_layers",
     "find_blocks",
     "keep_layers",
+    "parameters_by_part",
     "unreached_warning",
 ]

@@ -8,7 +8,7 @@ with the hidden states as first argument. Nothing here names an architecture.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 
@@ -91,6 +91,34 @@ def find_blocks(model: nn.Module) -> BlockStack:
             "one cannot stand in for another"
         )
     return stack
+
+
+Part = Literal["embeddings", "layers", "head"]
+PARTS: tuple[Part, ...] = ("embeddings", "layers", "head")
+
+
+def parameters_by_part(model: nn.Module) -> dict[Part, list[nn.Parameter]]:
+    """The model's parameters as what comes before its blocks, the blocks, and what comes after them."""
+    return parameters_around(model, find_blocks(model).layers)
+
+
+def parameters_around(model: nn.Module, stack: nn.ModuleList) -> dict[Part, list[nn.Parameter]]:
+    """The same around a given stack.
+
+    transformers registers modules in the order of the forward pass: embeddings (and ELECTRA's projection of
+    them), the stack, then pooler, final normalisation and classifier. So the order of `parameters` tells the
+    parts apart without naming an architecture (tested on BERT, RoBERTa, ELECTRA, DistilBERT and GPT-2).
+    """
+    inside = {id(parameter) for parameter in stack.parameters()}
+    parts: dict[Part, list[nn.Parameter]] = {part: [] for part in PARTS}
+    outside: Part = "embeddings"
+    for parameter in model.parameters():
+        if id(parameter) in inside:
+            outside = "head"
+            parts["layers"].append(parameter)
+        else:
+            parts[outside].append(parameter)
+    return parts
 
 
 def set_depth(config: Any, depth: int) -> None:

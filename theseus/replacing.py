@@ -1,9 +1,11 @@
 """Progressive module replacing: one model in which every module is either predecessor or successor.
 
 The predecessor's n layers are split into `layers` modules of n / layers consecutive layers. Each gets one
-successor layer, a copy of one of the predecessor's first layers (as the released code does). In training every
-module is drawn independently, once per optimizer step: replaced with probability p(t), else the frozen
-predecessor layers run (paper section 3.1). Only successor layers are trained; in `eval()` only they run.
+successor layer, by default a copy of one of the predecessor's first layers (as the released code does). In
+training every module is drawn independently, once per optimizer step: replaced with probability p(t), else the
+frozen predecessor layers run (paper section 3.1). Only successor layers are trained; in `eval()` only they run.
+
+Where the paper and its released code differ, or say nothing, there is a switch; docs/fidelity.md lists them.
 
 The trick that keeps this architecture-free: the model's ModuleList of n layers is exchanged for one of
 `layers` gated modules, each called exactly as a layer is, so masks, position ids and whatever else a
@@ -14,36 +16,48 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
-from theseus.blocks import find_blocks, set_depth
+from theseus.blocks import PARTS, Part, find_blocks, parameters_around, set_depth
 from theseus.errors import TheseusError
 from theseus.rates import Rate, unreached_warning
-from theseus.shallow import with_layers
+from theseus.shallow import Choice, check_indices, choose_layers, with_layers
+
+LAYERS_ONLY: tuple[Part, ...] = ("layers",)
 
 
 class GatedModule(nn.Module):
-    """n consecutive predecessor layers and the one successor layer that stands in for them."""
+    """n consecutive predecessor layers and the one successor layer that stands in for them.
+
+    `share` of its output in training is the successor's: 1 when replaced, 0 when not, in between a blend.
+    """
 
     def __init__(self, predecessor: Sequence[nn.Module], successor: nn.Module, last: bool) -> None:
         super().__init__()
         self.predecessor = nn.ModuleList(predecessor)
         self.successor = successor
-        self.replaced = True
+        self.share = 1.0
         self.last = last
 
     def forward(self, hidden_states: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
         """Called as the model calls a layer; `hidden_states` is (batch, length, hidden)."""
-        if self.replaced or not self.training:
+        if self.share == 1.0 or not self.training:
             return self.successor(hidden_states, *args, **kwargs)
-        output: Any = hidden_states
+        old: Any = hidden_states
         for layer in self.predecessor:
-            output = layer(output[0] if isinstance(output, tuple) else output, *args, **kwargs)
-        return self._rooted(output) if self.last else output
+            old = layer(old[0] if isinstance(old, tuple) else old, *args, **kwargs)
+        if self.share == 0.0:
+            return self._rooted(old) if self.last else old
+        return self._blended(old, self.successor(hidden_states, *args, **kwargs))
+
+    def _blended(self, old: Any, new: Any) -> Any:
+        first_old, first_new = (value[0] if isinstance(value, tuple) else value for value in (old, new))
+        mixed = torch.lerp(first_old, first_new, self.share)
+        return (mixed, *new[1:]) if isinstance(new, tuple) else mixed
 
     @staticmethod
     def _rooted(output: Any) -> Any:
@@ -65,14 +79,41 @@ class Theseus:
     `model` starts in train mode; in `eval()` it runs the successor.
 
     predecessor: a transformers model with one stack of identical blocks; its depth must be a multiple of
-    `layers`. layers: depth of the successor. rate: p(t), see `theseus.rates`. seed: of the gates' own
+    `layers`. layers: how many modules it is split into. rate: p(t), see `theseus.rates`. seed: of the gates' own
     generator. steps: planned optimizer steps, if known; a rate that is not 1 by then is warned about.
+
+    The switches, defaults as in the released code unless said:
+
+    init, init_from: which layers the successor layers start as (`theseus.choose_layers`), and of which model
+        (default: the predecessor; the paper says the pretrained one).
+    trainable: of "layers", "head" and "embeddings". The released code trains the successor layers alone.
+    replace: indices of the modules that can be replaced (default: all); the others keep their predecessor
+        layers, in `eval()` and in the successor too (paper table 5).
+    mix: "draw" replaces with probability p(t); "blend" lets every module run both and adds p(t) of the
+        successor's output to 1 - p(t) of the predecessor's (not in the paper).
+    draw: "step" draws once per optimizer step (the paper: once per batch); "forward" at every forward pass in
+        train mode, as the released code does, which differs where a batch is split.
+    frozen_gradients: lets backward() fill the gradients of what is frozen too. They move nothing; the released
+        code's clipping counts them (`clip_grad_norm_(theseus.model.parameters(), 1.0)`).
 
     Raises `TheseusError` for a model without such a stack, with shared layers, or a depth that does not divide.
     """
 
     def __init__(
-        self, predecessor: nn.Module, layers: int, rate: Rate, seed: int = 0, steps: int | None = None
+        self,
+        predecessor: nn.Module,
+        layers: int,
+        rate: Rate,
+        seed: int = 0,
+        steps: int | None = None,
+        *,
+        init: Choice | Sequence[int] = "bottom",
+        init_from: nn.Module | None = None,
+        trainable: Collection[Part] = LAYERS_ONLY,
+        replace: Sequence[int] | None = None,
+        mix: Literal["draw", "blend"] = "draw",
+        draw: Literal["step", "forward"] = "step",
+        frozen_gradients: bool = False,
     ) -> None:
         depth = len(find_blocks(predecessor).layers)
         if not 0 < layers < depth or depth % layers:
@@ -80,37 +121,65 @@ class Theseus:
             raise TheseusError(f"{depth} layers cannot be split into {layers} modules of equal size: use {fitting}")
         if steps is not None and (message := unreached_warning(rate, steps)):
             warnings.warn(message, stacklevel=2)
-        self._rate = rate
+        self._rate, self._mix, self._draw_at = rate, mix, draw
+        self._frozen_gradients = frozen_gradients
         self._steps_done = 0
-        self._generator = torch.Generator().manual_seed(seed)
+        self._generator = torch.Generator(device="cpu").manual_seed(seed)
         self.model = copy.deepcopy(predecessor)
-        self._modules = self._install(layers)
+        self._modules = self._install(layers, self._sources(init, init_from or predecessor, layers), replace)
+        self.train_parts(trainable)
         self._draw()
+        self._hook = self.model.register_forward_pre_hook(self._before_forward)
         self.model.train()  # from_pretrained leaves eval mode, in which nothing is replaced and nothing dropped out
 
-    def _install(self, layers: int) -> list[GatedModule]:
+    @staticmethod
+    def _sources(init: Choice | Sequence[int], model: nn.Module, layers: int) -> list[nn.Module]:
+        blocks = find_blocks(model).layers
+        indices = choose_layers(init, len(blocks), layers)
+        check_indices(indices, len(blocks))
+        return [blocks[index] for index in indices]
+
+    def _install(self, layers: int, sources: list[nn.Module], replace: Sequence[int] | None) -> list[GatedModule]:
         model: Any = self.model
-        model.requires_grad_(False)
         stack = find_blocks(model)
         blocks = list(stack.layers)
         size = len(blocks) // layers
-        modules = []
+        replaced = sorted(set(range(layers) if replace is None else replace))
+        if not replaced or not 0 <= replaced[0] <= replaced[-1] < layers:
+            raise TheseusError(f"cannot replace modules {replaced} of {layers}: use indices 0 to {layers - 1}")
+        modules: list[GatedModule] = []
+        entries: list[nn.Module] = []
         for i in range(layers):
-            successor = copy.deepcopy(blocks[i]).requires_grad_(True)
-            modules.append(GatedModule(blocks[i * size : (i + 1) * size], successor, last=i == layers - 1))
-        self._stack = nn.ModuleList(modules)
+            own = blocks[i * size : (i + 1) * size]
+            if i in replaced:
+                modules.append(GatedModule(own, copy.deepcopy(sources[i]), last=i == replaced[-1]))
+                entries.append(modules[-1])
+            else:
+                entries += own
+        self._stack = nn.ModuleList(entries)
         stack.replace(self._stack)
         # Some encoders loop over config.num_hidden_layers, and a key-value cache would be addressed by the
-        # predecessor's layer numbers: the gated model is as deep as it has modules and keeps no cache.
-        set_depth(model.config, layers)
+        # predecessor's layer numbers: the gated model is as deep as its stack is long and keeps no cache.
+        set_depth(model.config, len(entries))
         self._use_cache = getattr(model.config, "use_cache", None)
         if self._use_cache:
             model.config.use_cache = False
         return modules
 
+    def train_parts(self, parts: Collection[Part]) -> None:
+        """From now on train `parts`, of "layers" (the successor's), "head" and "embeddings", and freeze the rest."""
+        if wrong := set(parts) - set(PARTS):
+            raise TheseusError(f"unknown parts {sorted(wrong)}: use {', '.join(PARTS)}")
+        found = parameters_around(self.model, self._stack)
+        found["layers"] = [parameter for module in self._modules for parameter in module.successor.parameters()]
+        self.model.requires_grad_(self._frozen_gradients)
+        self._trainable = [parameter for part in PARTS if part in parts for parameter in found[part]]
+        for parameter in self._trainable:
+            parameter.requires_grad_(True)
+
     def trainable_parameters(self) -> list[nn.Parameter]:
-        """The successor layers' parameters; everything else is frozen with requires_grad=False."""
-        return [parameter for module in self._modules for parameter in module.successor.parameters()]
+        """What is trained: by default the successor layers' parameters."""
+        return list(self._trainable)
 
     @property
     def rate(self) -> float:
@@ -122,28 +191,53 @@ class Theseus:
 
     @property
     def gates(self) -> list[bool]:
-        """This step's draw, one bool per module (True: replaced). Assigning overrides it until `step()`."""
-        return [module.replaced for module in self._modules]
+        """This step's draw, one bool per replaceable module (True: replaced). Assigning overrides it until the
+        next draw. A blend draws none: reading or assigning gates then raises `TheseusError`."""
+        self._refuse_blend()
+        return [module.share == 1.0 for module in self._modules]
 
     @gates.setter
     def gates(self, gates: Sequence[bool]) -> None:
+        self._refuse_blend()
         if len(gates) != len(self._modules):
             raise TheseusError(f"{len(gates)} gates for {len(self._modules)} modules: give one bool per module")
         for module, replaced in zip(self._modules, gates, strict=True):
-            module.replaced = bool(replaced)
+            module.share = 1.0 if replaced else 0.0
+
+    def _refuse_blend(self) -> None:
+        if self._mix == "blend":
+            raise TheseusError("a blend draws no gates: every module runs both, see `rate` for the successor's share")
 
     def _draw(self) -> None:
-        draws = torch.rand(len(self._modules), generator=self._generator, dtype=torch.float64)
+        if self._mix == "blend":
+            for module in self._modules:
+                module.share = self.rate
+            return
+        draws = torch.rand(len(self._modules), generator=self._generator, dtype=torch.float64, device="cpu")
         self.gates = (draws < self.rate).tolist()
 
+    def _before_forward(self, model: nn.Module, _: Any) -> None:
+        if model.training and self._draw_at == "forward":
+            self._draw()
+
     def step(self) -> None:
-        """After each optimizer step: t += 1, and the modules of the next step are drawn."""
+        """After each optimizer step: t += 1, and the modules of the next step are drawn.
+
+        A module that was not drawn has no gradient after `zero_grad()`, so the optimizer leaves it alone. In the
+        torch of 2020 its gradient stayed a zero tensor and Adam's momentum went on moving it:
+        `zero_grad(set_to_none=False)` does that (docs/fidelity.md, trap 7).
+        """
         self._steps_done += 1
-        self._draw()
+        if self._draw_at == "step" or self._mix == "blend":
+            self._draw()
 
     def successor(self) -> Any:
-        """A plain model of the predecessor's class with `layers` layers, in eval mode, sharing no weight with this."""
-        successor: Any = with_layers(self.model, self._stack, [module.successor for module in self._modules])
+        """A plain model of the predecessor's class, in eval mode, sharing no weight with this: `layers` deep, or
+        deeper where only some modules are replaced."""
+        layers = [entry.successor if isinstance(entry, GatedModule) else entry for entry in self._stack]
+        self._hook.remove()  # a copy of the model would carry a copy of it, and of all this object holds
+        successor: Any = with_layers(self.model, self._stack, layers)
+        self._hook = self.model.register_forward_pre_hook(self._before_forward)
         if self._use_cache is not None:
             successor.config.use_cache = self._use_cache
         return successor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 from torch import nn
 
@@ -12,6 +12,30 @@ from theseus.blocks import find_blocks, set_depth
 from theseus.errors import TheseusError
 
 M = TypeVar("M", bound=nn.Module)
+
+Choice = Literal["bottom", "top", "interleaved"]
+
+
+def choose_layers(choice: Choice | Sequence[int], depth: int, layers: int) -> list[int]:
+    """Which `layers` of `depth` layers to take, as indices from the embeddings up.
+
+    *bottom* takes the first ones, *top* the last, *interleaved* the first layer of each run of
+    depth / layers (12 to 6: 0, 2, 4, 6, 8, 10); the paper's footnote 4 names the three without saying
+    which interleaved layers it took. A sequence of indices is taken as it is.
+
+    Raises `TheseusError` for an unknown choice, a wrong count, or an index outside the stack.
+    """
+    if choice == "bottom":
+        return list(range(layers))
+    if choice == "top":
+        return list(range(depth - layers, depth))
+    if choice == "interleaved":
+        return [i * depth // layers for i in range(layers)]
+    if not isinstance(choice, list | tuple | range):
+        raise TheseusError(f"unknown choice of layers {choice!r}: use bottom, top, interleaved, or a list of indices")
+    if len(choice) != layers:
+        raise TheseusError(f"{len(choice)} layers are named for a successor of {layers}")
+    return list(choice)
 
 
 def with_layers(model: M, stack: nn.ModuleList, layers: Sequence[nn.Module]) -> M:
@@ -36,7 +60,11 @@ def keep_layers(model: M, indices: Sequence[int]) -> M:
     Raises `TheseusError` for an index outside the stack or an empty selection.
     """
     layers = find_blocks(model).layers
-    wrong = [index for index in indices if not 0 <= index < len(layers)]
-    if wrong or not indices:
-        raise TheseusError(f"cannot keep layers {list(indices)} of {len(layers)}: use indices 0 to {len(layers) - 1}")
+    check_indices(indices, len(layers))
     return with_layers(model, layers, [layers[index] for index in indices])
+
+
+def check_indices(indices: Sequence[int], depth: int) -> None:
+    """Raises `TheseusError` for an index outside a stack of `depth` layers, or an empty selection."""
+    if not indices or any(not 0 <= index < depth for index in indices):
+        raise TheseusError(f"cannot keep layers {list(indices)} of {depth}: use indices 0 to {depth - 1}")

@@ -12,7 +12,7 @@ from baselines import find
 from baselines.method import Given
 from benchmarks.batches import micro_batches, training_rows
 from benchmarks.evaluation import cached_outputs, logits, predecessor_outputs
-from benchmarks.suite import Device, Training
+from benchmarks.settings import Device, Training
 from benchmarks.training import backward, train
 from tests import tiny
 from theseus import ConstantRate, Theseus, keep_layers
@@ -132,7 +132,7 @@ def test_micro_batches_of_theseus_see_one_draw():
     modules = model.gated.bert.encoder.layer
     for part in micro_batches(tiny.tokens(40), torch.arange(16), 4, "cpu", {}):
         method.loss(model, part).backward()
-        seen.append([module.replaced for module in modules])
+        seen.append([(module.share == 1.0) for module in modules])
     assert seen == [seen[0]] * 4
 
 
@@ -181,14 +181,16 @@ def test_cached_predecessor_outputs_are_the_live_ones(name, tmp_path):
                 assert torch.allclose(cached, live[key], rtol=1e-5, atol=1e-5)
             return base.loss(self, model, type(batch)(batch.inputs, batch.labels, {k: live[k] for k in self.needs}))
 
-    def compute():
-        return predecessor_outputs(predecessor, split, base.needs, CPU)
+    needs = base(**METHODS[name]).needs
 
-    cached, _ = cached_outputs(tmp_path, {"key": 1}, base.needs, compute)
-    again, seconds = cached_outputs(tmp_path, {"key": 1}, base.needs, lambda: pytest.fail("computed twice"))
+    def compute():
+        return predecessor_outputs(predecessor, split, needs, CPU)
+
+    cached, _ = cached_outputs(tmp_path, {"key": 1}, needs, compute)
+    again, seconds = cached_outputs(tmp_path, {"key": 1}, needs, lambda: pytest.fail("computed twice"))
     assert seconds == 0.0
-    assert all(torch.equal(cached[k], again[k]) for k in base.needs)
-    assert cached_outputs(tmp_path, {"key": 2}, base.needs, compute)[1] > 0.0
+    assert all(torch.equal(cached[k], again[k]) for k in needs)
+    assert cached_outputs(tmp_path, {"key": 2}, needs, compute)[1] > 0.0
 
     def run(method):
         model, losses = method.build(settings), []

@@ -7,8 +7,8 @@ import torch
 from transformers import get_linear_schedule_with_warmup
 
 from benchmarks.batches import evaluation_batches, micro_batches, training_rows
+from benchmarks.settings import Training
 from benchmarks.streams import epoch_order, stream_seed
-from benchmarks.suite import Training
 from benchmarks.training import learning_rate, planned_steps
 from tests import tiny
 

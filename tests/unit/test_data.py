@@ -10,7 +10,7 @@ from benchmarks.batches import tokenise
 from benchmarks.data import find_source, load_splits
 from benchmarks.encoder import find_encoder
 from benchmarks.errors import SuiteError
-from benchmarks.suite import Data, Encoder
+from benchmarks.settings import Data, Encoder
 from benchmarks.tasks import GLUE, find_task
 from tests import tiny
 

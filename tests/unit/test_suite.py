@@ -21,7 +21,8 @@ def test_every_shipped_suite_loads_and_says_how_to_run_it(name):
     suite = load_suite(name)
     assert suite.name == name
     assert suite_path(name).read_text(encoding="utf-8").startswith("# ")
-    assert set(suite.arms) >= {"finetune", "kd", "pkd", "theseus"}
+    if name in {"demo", "minilm", "paper"}:
+        assert set(suite.arms) >= {"finetune", "kd", "pkd", "theseus"}
     if not suite.synthetic:
         assert suite.encoder.revision
         assert suite.encoder.revision_source
@@ -76,7 +77,7 @@ def test_a_task_may_have_options_of_its_own(path):
         ("arms.theseus.options.rate={kind='linear', base=0.3}", "takes base and one of k and reach"),
         ("arms.theseus.options.rate={kind='constant', p=1.2, reach=10}", "rate.p"),
         ("arms.kd.method=kdd", r"unknown method 'kdd': did you mean 'kd'\?"),
-        ("arms.kd.training.epoch=1", r"arms.kd.training: unknown key 'epoch': did you mean 'epochs'\?"),
+        ("arms.kd.training.epoch=1", r"arms.kd: training: unknown key 'epoch': did you mean 'epochs'\?"),
         ("task.rte.training.lerning_rate=1", "did you mean 'learning_rate'"),
         ("task.rte.options.kdd={}", "no arm 'kdd'"),
         ("task.rte.options.kd={alpha=3}", "task.rte.options.kd"),

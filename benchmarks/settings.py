@@ -1,0 +1,122 @@
+"""The sections of a suite that the laboratory's other modules read: training, encoder, data, device, speed.
+
+One typed, frozen object per concern. Unknown keys are errors that name the nearest valid one.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from benchmarks.errors import nearest
+
+SLUG = r"^[a-z0-9][a-z0-9-]{0,63}$"  # names become folders: nothing else may
+
+Slug = Annotated[str, Field(pattern=SLUG)]
+
+
+class Config(BaseModel):
+    """Base of all sections: frozen, no unknown keys, no NaN."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            for key in data:
+                if key not in cls.model_fields:
+                    raise ValueError(f"unknown key {key!r}: {nearest(str(key), cls.model_fields)}")
+        return data
+
+
+def first_line(error: ValidationError) -> str:
+    """pydantic's first complaint as one line: where, what, and what was given."""
+    detail = error.errors()[0]
+    where = ".".join(str(part) for part in detail["loc"])
+    what = detail["msg"].removeprefix("Value error, ")
+    given = detail.get("input")
+    shown = (
+        f" (given: {given!r})" if not isinstance(given, dict | list | BaseModel) and detail["type"] != "missing" else ""
+    )
+    return f"{where}: {what}{shown}" if where else f"{what}{shown}"
+
+
+class Training(Config):
+    """The optimizer loop, equal for all arms unless a section overrides it.
+
+    `warmup` is a share of the planned steps. `evaluate_every` counts optimizer steps, or is "epoch".
+    `micro_batches` splits a batch by length without changing its members or its gradient (beyond rounding).
+    """
+
+    epochs: Annotated[float, Field(gt=0)] = 3.0
+    max_steps: Annotated[int, Field(ge=1)] | None = None
+    batch_size: Annotated[int, Field(ge=1)] = 32
+    micro_batches: Annotated[int, Field(ge=1)] = 1
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-5
+    schedule: Literal["linear", "constant"] = "linear"
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    clip: Annotated[float, Field(gt=0)] = 1.0
+    adam_epsilon: Annotated[float, Field(gt=0)] = 1e-8
+    evaluate_every: Annotated[int, Field(ge=1)] | Literal["epoch"] = "epoch"
+
+
+class Encoder(Config):
+    """Where the pretrained encoder comes from: `path`, else ENCODER_DIR, else the hub at `revision`.
+
+    `random` builds `shape` with random weights instead, for plans and dry runs only. `sha256`: of
+    model.safetensors.
+    """
+
+    name: str
+    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
+    revision_source: str | None = None
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    path: str | None = None
+    random: bool = False
+    shape: dict[str, int] = {}
+    layers: Annotated[int, Field(ge=2)]
+    hidden_size: Annotated[int, Field(ge=1)]
+
+
+class Data(Config):
+    """GLUE from `path`, else GLUE_DIR, else `dataset` on the hub at `revision`. Synthetic tasks need none of it."""
+
+    path: str | None = None
+    dataset: str = "nyu-mll/glue"
+    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
+    revision_source: str | None = None
+
+
+class Device(Config):
+    """Equal for every arm and part of every run's identity: runs under different settings never pair."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    threads: Annotated[int, Field(ge=1)] = 1
+    tf32: bool = False
+    attention: Literal["sdpa", "eager"] = "sdpa"
+    deterministic: bool = True
+
+
+class Speed(Config):
+    """Paired inference timing of predecessor and successor: every batch size with every length.
+
+    Rounds go on until the 95 % interval of the ratio is narrower than `width` (a share) or `max_rounds` are
+    done.
+    """
+
+    batch_sizes: list[Annotated[int, Field(ge=1)]] = [1, 8]
+    lengths: list[Annotated[int, Field(ge=4)]] = [128]
+    threads: Annotated[int, Field(ge=1)] | None = None
+    min_rounds: Annotated[int, Field(ge=5)] = 20
+    max_rounds: Annotated[int, Field(ge=5)] = 100
+    width: Annotated[float, Field(gt=0)] = 0.02
+
+    @model_validator(mode="after")
+    def _rounds(self) -> Speed:
+        if self.min_rounds > self.max_rounds:
+            raise ValueError(f"min_rounds = {self.min_rounds} is above max_rounds = {self.max_rounds}")
+        return self

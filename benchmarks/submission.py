@@ -1,0 +1,297 @@
+"""Test-set predictions as the zip that the GLUE server scores (the paper's Table 3).
+
+GLUE keeps its test labels to itself, so Table 3 can only be had from the server: one tsv per task under the
+server's own names, header `index<TAB>prediction`, one line per test row in order, zipped without a folder.
+All eleven files have to be there; what a suite did not train is filled with a constant, and the caller is told
+which. Uploads are rationed, and a wrong label word, count or order would spend one, so all of that is checked here:
+
+    predictions = predict_test(successor_folder, find_task("rte"), source, tokenizer, 128, device)
+    for line in write_submission(Path("submission.zip"), predictions):
+        print(line)
+
+Where the facts are from: file names and header, nyu-mll/jiant's `glue_submission_formatter.py` (GLUE's authors);
+label words, three decimals and the 0 to 5 range of STS-B, and "a zip file including all tasks", Keras's guide
+"Evaluate Your Model with GLUE Benchmark" (jiant rounds STS-B to three decimals too; GLUE-baselines clips it to 0
+to 5); both follow question 1 of https://gluebenchmark.com/faq. AX is predicted with the MNLI model: the dataset
+card of nyu-mll/glue, whose `num_examples` are the row counts.
+
+Nothing here can score on a test split: `load_test` puts -1 for every label, MRPC's public ones too.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from datasets import Dataset
+from numpy.typing import NDArray
+
+from benchmarks.batches import tokenise_split
+from benchmarks.data import Source, place_of, read_split
+from benchmarks.device import resolve
+from benchmarks.encoder import load_finetuned
+from benchmarks.errors import SuiteError, nearest
+from benchmarks.evaluation import logits
+from benchmarks.settings import Device
+from benchmarks.tasks import ENTAILMENT, Task, find_task
+
+HEADER = "index\tprediction"
+HIDDEN = -1  # the label of every test row
+LOW, HIGH = 0.0, 5.0  # STS-B's scale
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold: equal predictions give equal bytes
+
+
+@dataclass(frozen=True)
+class ServerFile:
+    """One file of a submission: the model that predicts it, the rows it is about, and how a prediction is written.
+
+    `task` is in our table; `config` and `split` are names of nyu-mll/glue, and of a GLUE folder. `words` stand for
+    the class ids in order; empty means that the value itself is written.
+    """
+
+    name: str
+    task: str
+    config: str
+    split: str
+    rows: int
+    words: tuple[str, ...]
+
+
+BINARY = ("0", "1")
+NLI = ("entailment", "neutral", "contradiction")
+
+# WNLI is an entailment task, but the server reads 0 and 1.
+SERVER_FILES: dict[str, ServerFile] = {
+    file.name: file
+    for file in (
+        ServerFile("AX.tsv", "mnli", "ax", "test", 1_104, NLI),
+        ServerFile("CoLA.tsv", "cola", "cola", "test", 1_063, BINARY),
+        ServerFile("MNLI-m.tsv", "mnli", "mnli", "test_matched", 9_796, NLI),
+        ServerFile("MNLI-mm.tsv", "mnli", "mnli", "test_mismatched", 9_847, NLI),
+        ServerFile("MRPC.tsv", "mrpc", "mrpc", "test", 1_725, BINARY),
+        ServerFile("QNLI.tsv", "qnli", "qnli", "test", 5_463, ENTAILMENT),
+        ServerFile("QQP.tsv", "qqp", "qqp", "test", 390_965, BINARY),
+        ServerFile("RTE.tsv", "rte", "rte", "test", 3_000, ENTAILMENT),
+        ServerFile("SST-2.tsv", "sst2", "sst2", "test", 1_821, BINARY),
+        ServerFile("STS-B.tsv", "stsb", "stsb", "test", 1_379, ()),
+        ServerFile("WNLI.tsv", "wnli", "wnli", "test", 146, BINARY),
+    )
+}
+
+
+def find_file(name: str) -> ServerFile:
+    """The server's file of that name. Raises `SuiteError` naming the nearest one otherwise."""
+    if name not in SERVER_FILES:
+        raise SuiteError(f"{name!r} is no file of a GLUE submission: {nearest(name, SERVER_FILES)}")
+    return SERVER_FILES[name]
+
+
+# predictions to a zip
+
+
+def write_submission(path: Path, predictions: Mapping[str, Sequence[int | float]]) -> list[str]:
+    """Write the zip at `path` whole or not at all; one line per file that had to be filled with a constant.
+
+    `predictions` maps file names to class ids (STS-B: values) in the order of the test split's idx. The same
+    predictions give the same bytes. Raises `SuiteError`, before anything is written, for an unknown file name, a
+    wrong number of rows, a class id the task does not have, or a value that is not finite.
+    """
+    written = {name: _words(find_file(name), values) for name, values in predictions.items()}
+    filled = []
+    for name, file in SERVER_FILES.items():
+        if name not in written:
+            written[name] = _words(file, [0] * file.rows)
+            filled.append(
+                f"{name}: no predictions, filled with {written[name][0]} in all {file.rows:,} rows: "
+                "the server's score for it means nothing"
+            )
+    _write_zip(path, {name: _table(words) for name, words in sorted(written.items())})
+    return filled
+
+
+def _words(file: ServerFile, values: Sequence[int | float]) -> list[str]:
+    if len(values) != file.rows:
+        raise SuiteError(
+            f"{file.name}: {len(values):,} predictions, the server wants {file.rows:,}: "
+            f"predict the whole {file.split} split of {file.config}"
+        )
+    return [_word(file, row, value) for row, value in enumerate(values)]
+
+
+def _word(file: ServerFile, row: int, value: int | float) -> str:
+    place = f"{file.name}: row {row} is {value}"
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise SuiteError(f"{place}, not a number: give class ids (STS-B: values)") from None
+    if not math.isfinite(number):
+        raise SuiteError(f"{place}: predict with a model that did not diverge")
+    if not file.words:
+        return f"{min(max(LOW, number), HIGH):.3f}"
+    if not number.is_integer() or not 0 <= number < len(file.words):
+        raise SuiteError(f"{place}, class ids run from 0 to {len(file.words) - 1}: predict with the task's own head")
+    return file.words[int(number)]
+
+
+def _table(words: Sequence[str]) -> str:
+    return "\n".join([HEADER, *(f"{index}\t{word}" for index, word in enumerate(words))]) + "\n"
+
+
+def _write_zip(path: Path, texts: Mapping[str, str]) -> None:
+    partial = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+        partial = Path(name)
+        with os.fdopen(handle, "wb") as file:
+            with zipfile.ZipFile(file, "w") as archive:
+                for inner, text in texts.items():
+                    archive.writestr(_entry(inner), text, compresslevel=9)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.chmod(0o644)
+        partial.replace(path)
+    except OSError as error:
+        raise SuiteError(f"cannot write {path} ({error.strerror or error}): choose another file") from None
+    finally:
+        if partial is not None:
+            partial.unlink(missing_ok=True)
+
+
+def _entry(name: str) -> zipfile.ZipInfo:
+    entry = zipfile.ZipInfo(name, EPOCH)
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    entry.create_system = 3  # Unix on every platform, or the bytes would tell
+    entry.external_attr = 0o644 << 16
+    return entry
+
+
+# test splits to predictions
+
+
+def predict_test(
+    model_folder: Path, task: Task, source: Source, tokenizer: Any, max_length: int, device: Device
+) -> dict[str, list[int | float]]:
+    """Predictions of the classifier in `model_folder` for every server file of `task`, ready for `write_submission`.
+
+    `source` says where the data is (`find_source`), `tokenizer` is the encoder's (`load_tokenizer`), `max_length`
+    the one the model was trained with. MNLI gives AX too, unless the GLUE folder has no ax/test.parquet. Raises
+    `SuiteError` for a task or a model the server has no use for, and for test data that is not the task's.
+    """
+    files = [file for file in SERVER_FILES.values() if file.task == task.name]
+    if not files:
+        tasks = ", ".join(sorted({file.task for file in SERVER_FILES.values()}))
+        raise SuiteError(f"{task.name}: the GLUE server has no test set for it, only for {tasks}")
+    device = resolve(device)
+    splits = {file: load_test(source, file.name) for file in files if not _left_out(source, file)}
+    model = _load_classifier(model_folder, task, device)
+    predictions = {}
+    for file, rows in splits.items():
+        outputs = logits(model, tokenise_split(tokenizer, task, rows, max_length), device)
+        if not np.isfinite(outputs).all():
+            raise SuiteError(
+                f"{file.name}: the model in {model_folder} gives logits that are not finite: "
+                "predict with a model that did not diverge"
+            )
+        predictions[file.name] = _decide(task, outputs)
+    return predictions
+
+
+def load_test(source: Source, name: str) -> Dataset:
+    """The test split that the server file `name` is about: the task's text columns, label -1 and idx, by idx.
+
+    Read from `source`'s folder (<config>/<split>.parquet), or from the hub at its revision. Raises `SuiteError` for
+    a missing or unreadable split, and for one that is not the task's.
+    """
+    file = find_file(name)
+    task = find_task(file.task)
+    here = replace(source, task=replace(task, name=file.config))  # AX: MNLI's columns in a folder of its own
+    path = _path(source, file)
+    if path is not None and not path.is_file():
+        raise SuiteError(f"{file.config}: {path} is missing: add it, or leave the task out of the submission")
+    place = place_of(here, file.split)
+    try:
+        rows = read_split(here, file.split)
+    except SuiteError:
+        raise
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise SuiteError(f"{place} cannot be read: {' '.join(str(error).split())}") from None
+    _check(place, file, task, rows)
+    table = rows.data.table
+    order = np.argsort(np.asarray(table["idx"].to_pylist()), kind="stable")
+    columns = {column: table[column].take(pa.array(order)) for column in task.columns}
+    kind = pa.float32() if task.regression else pa.int64()
+    hidden = pa.array([HIDDEN] * file.rows, kind)
+    return Dataset(pa.table({**columns, "label": hidden, "idx": pa.array(range(file.rows), pa.int32())}))
+
+
+def _path(source: Source, file: ServerFile) -> Path | None:
+    return None if source.folder is None else Path(source.folder) / file.config / f"{file.split}.parquet"
+
+
+def _left_out(source: Source, file: ServerFile) -> bool:
+    """AX is not MNLI's own test set: a folder may do without it."""
+    path = _path(source, file)
+    return file.config != file.task and path is not None and not path.is_file()
+
+
+def _check(place: str, file: ServerFile, task: Task, rows: Dataset) -> None:
+    missing = [column for column in (*task.columns, "idx") if column not in rows.column_names]
+    if missing:
+        raise SuiteError(f"{place} has no column {missing[0]!r} (it has {', '.join(rows.column_names)})")
+    if len(rows) != file.rows:
+        raise SuiteError(f"{place} has {len(rows):,} rows, the official split {file.rows:,}: get the whole file")
+    table = rows.data
+    for column in task.columns:
+        text = table[column]
+        if not pa.types.is_string(text.type) and not pa.types.is_large_string(text.type):
+            raise SuiteError(f"{place}: column {column!r} is {text.type}, not text")
+        if text.null_count:
+            raise SuiteError(f"{place}: column {column!r} has missing text")
+    if set(table["idx"].to_pylist()) != set(range(file.rows)):
+        raise SuiteError(
+            f"{place}: column 'idx' is not 0 to {file.rows - 1:,}, once each: the server's index cannot be told from it"
+        )
+
+
+def _load_classifier(folder: Path, task: Task, device: Device) -> Any:
+    place = f"{task.name}: the model in {folder}"
+    saved = _architectures(folder, place)
+    # transformers makes up a random head for a model that was saved without one, and says nothing
+    if not any(name.endswith("ForSequenceClassification") for name in saved):
+        raise SuiteError(f"{place} was saved as {', '.join(saved) or 'nothing known'}: give a fine-tuned classifier")
+    try:
+        model = load_finetuned(folder, device.attention)
+    except Exception as error:  # transformers raises what it meets: OSError, ValueError, KeyError, RuntimeError
+        raise SuiteError(f"{place} cannot be loaded: {' '.join(str(error).split())[:300]}") from None
+    config = model.config
+    if config.num_labels != task.outputs:
+        raise SuiteError(f"{place} has a head of {config.num_labels} outputs, the task needs {task.outputs}")
+    names = [config.id2label.get(i) for i in range(task.outputs)]
+    generic = [f"LABEL_{i}" for i in range(task.outputs)]
+    if not task.regression and names != list(task.labels) and names != generic:
+        raise SuiteError(f"{place} orders its labels {names}, the task {list(task.labels)}: its head does not fit")
+    return model.to(device.device)
+
+
+def _architectures(folder: Path, place: str) -> list[str]:
+    path = folder / "config.json"
+    if not path.is_file():
+        raise SuiteError(f"{place} has no config.json: give a save_pretrained folder")
+    try:
+        return [str(name) for name in json.loads(path.read_text(encoding="utf-8")).get("architectures") or []]
+    except (ValueError, AttributeError) as error:
+        raise SuiteError(f"{place}: config.json cannot be read: {error}") from None
+
+
+def _decide(task: Task, outputs: NDArray[np.float32]) -> list[int | float]:
+    return list(outputs[:, 0].tolist() if task.regression else outputs.argmax(axis=1).tolist())
