@@ -57,7 +57,7 @@ class Comparison(Config):
 
     comparable: bool = False
     reason: str
-    table: Literal[2, 3, 4, 5, 6, 7] | None = None
+    table: Literal[2, 4, 5, 6, 7] | None = None
 
 
 class Suite(Config):

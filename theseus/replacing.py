@@ -124,6 +124,7 @@ class Theseus:
         self._rate, self._mix, self._draw_at = rate, mix, draw
         self._frozen_gradients = frozen_gradients
         self._steps_done = 0
+        self._assigned = False
         self._generator = torch.Generator(device="cpu").manual_seed(seed)
         self.model = copy.deepcopy(predecessor)
         self._modules = self._install(layers, self._sources(init, init_from or predecessor, layers), replace)
@@ -191,8 +192,8 @@ class Theseus:
 
     @property
     def gates(self) -> list[bool]:
-        """This step's draw, one bool per replaceable module (True: replaced). Assigning overrides it until the
-        next draw. A blend draws none: reading or assigning gates then raises `TheseusError`."""
+        """This step's draw, one bool per replaceable module (True: replaced). Assigning overrides it until
+        `step()`. A blend draws none: reading or assigning gates then raises `TheseusError`."""
         self._refuse_blend()
         return [module.share == 1.0 for module in self._modules]
 
@@ -201,6 +202,10 @@ class Theseus:
         self._refuse_blend()
         if len(gates) != len(self._modules):
             raise TheseusError(f"{len(gates)} gates for {len(self._modules)} modules: give one bool per module")
+        self._assigned = True
+        self._set(gates)
+
+    def _set(self, gates: Sequence[bool]) -> None:
         for module, replaced in zip(self._modules, gates, strict=True):
             module.share = 1.0 if replaced else 0.0
 
@@ -214,10 +219,10 @@ class Theseus:
                 module.share = self.rate
             return
         draws = torch.rand(len(self._modules), generator=self._generator, dtype=torch.float64, device="cpu")
-        self.gates = (draws < self.rate).tolist()
+        self._set((draws < self.rate).tolist())
 
     def _before_forward(self, model: nn.Module, _: Any) -> None:
-        if model.training and self._draw_at == "forward":
+        if model.training and self._draw_at == "forward" and not self._assigned:
             self._draw()
 
     def step(self) -> None:
@@ -228,6 +233,7 @@ class Theseus:
         `zero_grad(set_to_none=False)` does that (docs/fidelity.md, trap 7).
         """
         self._steps_done += 1
+        self._assigned = False
         if self._draw_at == "step" or self._mix == "blend":
             self._draw()
 
