@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from reports.reader import Results, Run
+from reports.results import Results, Run
 from reports.untrusted import text
 
 # label, path in manifest.json, and whether a difference between runs deserves a banner

@@ -8,30 +8,48 @@ zero is called undecided, not equal, and one seed decides nothing.
 
 from collections.abc import Sequence
 
-from reports.figures import signed
+from reports.drawing import signed
 from reports.published import paper_macro
-from reports.reader import Arm, Results
-from reports.statistics import MACRO, Cell, Difference, cell, macro_tasks, main_task, reference_arm
+from reports.results import Arm, Results
+from reports.statistics import MACRO, Cell, Difference, cell, depth_leaders, difference, macro_tasks, main_task
+from reports.steps import lines, steps
+from reports.tables import protocol_name
 
 FEW = 6  # a two-sided sign-flip test cannot reach 5 % below six seeds: 2 / 2**5 = 0.0625
+MANY = 8  # arms that a sentence can still list
 
 
 def headline(results: Results, differences: Sequence[Difference]) -> list[str]:
-    """Two to five sentences; never empty."""
-    reference = reference_arm(results)
-    sentences = [_compared(results)]
-    if reference is None:
-        return [*sentences, "No arm is a Theseus arm, so no difference from it is shown."]
+    """A few sentences, never empty; `differences` are those of `statistics.comparisons`."""
+    sentences, used = [_compared(results)], []
+    leaders = depth_leaders(results)
+    if not leaders:
+        sentences.append("No arm is a Theseus arm, so no difference from it is shown.")
+    for leader in leaders.values():
+        rivals = [d for d in differences if d.reference == leader and _is_rival(results, d)]
+        sentences += _leader(results, leader, rivals)
+        used += rivals
+    changes = [step.change for step in steps(results) if step.change is not None]
+    sentences += _stepwise(results, changes) + _from_predecessor(results) + _swept(results)
+    return sentences + _caution([*used, *changes])
+
+
+def _is_rival(results: Results, d: Difference) -> bool:
+    """A difference that the answer names: the main column, no predecessor, no step, no point of a sweep."""
+    arm = results.suite.arm(d.arm)
+    swept = arm.group is not None and arm.x is not None
+    return d.task == main_task(results) and not (arm.is_predecessor or swept or arm.name in results.suite.steps)
+
+
+def _leader(results: Results, leader: str, rivals: Sequence[Difference]) -> list[str]:
+    """What a Theseus arm scores and how it stands against the others of its depth."""
     task = main_task(results)
-    ours = cell(results, task, reference, results.suite.protocol)
-    title = _title(results, reference)
+    ours = cell(results, task, leader, results.suite.protocol)
+    title = results.suite.arm(leader).title
     if ours.summary.n == 0:
         where = "on every task" if task == MACRO else "on the task"
-        return [*sentences, f"No seed has a score of {title} {where} yet, so there is no overall answer."]
-    sentences.append(_level(results, ours, title))
-    methods = {arm.name: arm.method for arm in results.suite.arms}
-    rivals = [d for d in differences if d.task == task and methods[d.arm] not in ("theseus", "predecessor")]
-    return sentences + _against(results, rivals) + _caution(rivals)
+        return [f"No seed has a score of {title} {where} yet, so there is no overall answer."]
+    return [_level(results, ours, title), *_against(results, rivals)]
 
 
 def listed(parts: Sequence[str], last: str = "and") -> str:
@@ -52,12 +70,13 @@ def _compared(results: Results) -> str:
     tasks = [task.title for task in suite.tasks]
     where = f"{counted(len(tasks), 'synthetic task' if suite.synthetic else 'task')} ({listed(tasks)})"
     seeds = counted(len(suite.seeds), "seed")
-    deep, shallow = suite.encoder.get("layers"), suite.successor_layers
-    depth = f" from {deep} to {shallow} layers" if deep and shallow else ""
+    deep = suite.encoder.get("layers")
+    depth = f" from {deep} to {listed([str(n) for n in suite.depths], 'or')} layers" if deep and suite.depths else ""
     if not arms:
         return f"No successor is planned in this suite; the predecessor runs on {where}."
     ways = f"{counted(len(arms), 'way')} of shrinking an encoder{depth}"
-    return f"{ways} on {where}, planned with {seeds} each: {listed(arms)}."
+    named = f": {listed(arms)}" if len(arms) <= MANY else ""
+    return f"{ways} on {where}, planned with {seeds} each{named}."
 
 
 def _level(results: Results, ours: Cell, title: str) -> str:
@@ -66,7 +85,7 @@ def _level(results: Results, ours: Cell, title: str) -> str:
     value = ours.summary.centre(suite.statistic) or 0.0
     count = len(macro_tasks(results))
     over = f"Averaged over the {count} tasks" if ours.task == MACRO else f"On {_task_title(results, ours.task)}"
-    sentence = f"{over}, {title} scores {value:.1f} ({what}, {suite.protocol} checkpoint)"
+    sentence = f"{over}, {title} scores {value:.1f} ({what}, {protocol_name(suite.protocol)} checkpoint)"
     deep = next((arm for arm in suite.arms if arm.is_predecessor), None)
     top = cell(results, ours.task, deep.name, suite.protocol).summary.centre(suite.statistic) if deep else None
     if deep is None or not top:
@@ -80,23 +99,13 @@ def _paper_retention(results: Results, ours: Cell, deep: Arm) -> str:
     suite = results.suite
     if suite.synthetic or not suite.comparable:
         return ""
-    arm = next(a for a in suite.arms if a.name == ours.arm)
+    arm = suite.arm(ours.arm)
     tasks = [t.published for t in suite.tasks if (t.in_macro if ours.task == MACRO else t.name == ours.task)]
-    above, below = (paper_macro(a.published, a.layers, tasks) for a in (arm, deep))
+    above, below = (paper_macro(a.published, a.layers, tasks, table=suite.table) for a in (arm, deep))
     return f" (the paper's numbers give {100 * above / below:.1f} %)" if above and below else ""
 
 
 def _against(results: Results, rivals: Sequence[Difference]) -> list[str]:
-    groups: dict[str, list[str]] = {"above": [], "below": [], "open": [], "flat": [], "single": [], "none": []}
-    for d in rivals:
-        name = _title(results, d.arm)
-        if d.mean is None:
-            groups["none"].append(name)
-        elif d.low is None or d.high is None:
-            groups["single"].append(f"{name} ({signed(d.mean)})")
-        else:
-            span = f"{signed(d.mean)}, 95 % interval {signed(d.low)} to {signed(d.high)}, {d.n} seeds"
-            groups["flat" if d.low == d.high else d.verdict].append(f"{name} ({span})")
     shapes = {
         "above": "It is above {}.",
         "below": "It is below {}.",
@@ -105,7 +114,61 @@ def _against(results: Results, rivals: Sequence[Difference]) -> list[str]:
         "single": "Nothing is decided against {}: one seed in common gives a difference and no interval.",
         "none": "No seed has yet a score of both it and {} on every task.",
     }
+    return _sorted_out(shapes, [(d, results.suite.arm(d.arm).title) for d in rivals])
+
+
+def _stepwise(results: Results, changes: Sequence[Difference]) -> list[str]:
+    """Which single changes moved the score, in an attribution suite."""
+    shapes = {
+        "above": "Against the step before it, the score is above after {}.",
+        "below": "Against the step before it, the score is below after {}.",
+        "open": "Not separated from the step before: {}; the interval includes zero.",
+        "flat": "Nothing is decided for {}: every seed gives the same change, so the interval has no width.",
+        "single": "Nothing is decided for {}: one seed in common gives a change and no interval.",
+        "none": "No seed has yet a score of both {} and the step before on every task.",
+    }
+    return _sorted_out(shapes, [(d, results.suite.arm(d.reference).title) for d in changes])
+
+
+def _sorted_out(shapes: dict[str, str], found: Sequence[tuple[Difference, str]]) -> list[str]:
+    """One sentence per verdict, each difference named with its interval and its number of seeds."""
+    groups: dict[str, list[str]] = {key: [] for key in shapes}
+    for d, name in found:
+        if d.mean is None:
+            groups["none"].append(name)
+        elif d.low is None or d.high is None:
+            groups["single"].append(f"{name} ({signed(d.mean)})")
+        else:
+            span = f"{signed(d.mean)}, 95 % interval {signed(d.low)} to {signed(d.high)}, {d.n} seeds"
+            groups["flat" if d.low == d.high else d.verdict].append(f"{name} ({span})")
     return [shape.format(listed(groups[key])) for key, shape in shapes.items() if groups[key]]
+
+
+def _from_predecessor(results: Results) -> list[str]:
+    """Beside table 5 the question is what each replaced module costs, so the predecessor is the measure."""
+    suite, task = results.suite, main_task(results)
+    deep = next((arm.name for arm in suite.arms if arm.is_predecessor), None)
+    if suite.table != 5 or deep is None:
+        return []
+    arms = [arm for arm in suite.arms if arm.name != deep]
+    found = [(arm.title, difference(results, task, arm.name, deep, suite.protocol)) for arm in arms]
+    named = [f"{title} {signed(d.mean)} ({counted(d.n, 'seed')})" for title, d in found if d.mean is not None]
+    return [f"The change from the predecessor, in points: {listed(named)}."] if named else []
+
+
+def _swept(results: Results) -> list[str]:
+    """Lowest and highest point of each line of a sweep; the highest of several is no test."""
+    suite, task, said = results.suite, main_task(results), []
+    for group, arms in lines(results).items():
+        found = [(cell(results, task, arm.name, suite.protocol).summary.centre(suite.statistic), arm.x) for arm in arms]
+        scored = sorted((value, x) for value, x in found if value is not None and x is not None)
+        if len(scored) > 1:
+            (low, at_low), (high, at_high) = scored[0], scored[-1]
+            said.append(
+                f"Along {suite.x_title or 'the swept setting'}, {group} runs from {low:.1f} at {at_low:g} to "
+                f"{high:.1f} at {at_high:g} over {len(scored)} points; the highest of several is high by chance too."
+            )
+    return said
 
 
 def _caution(rivals: Sequence[Difference]) -> list[str]:
@@ -124,7 +187,3 @@ def _caution(rivals: Sequence[Difference]) -> list[str]:
 
 def _task_title(results: Results, name: str) -> str:
     return next(task.title for task in results.suite.tasks if task.name == name)
-
-
-def _title(results: Results, arm: str) -> str:
-    return next(a.title for a in results.suite.arms if a.name == arm)

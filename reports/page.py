@@ -16,23 +16,38 @@ from typing import Any, Literal
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from reports import figures, sections
+from reports import figures, sections, steps, timing, trials
+from reports.beside import Column
+from reports.drawing import Style, legend_marker, line_marker, signed
 from reports.environment import environment
 from reports.errors import ReportError
 from reports.headline import headline
-from reports.reader import Arm, Results, export_table, read
-from reports.statistics import MACRO, Difference, differences, main_task, reference_arm
-from reports.tables import Column, MainTable, decimals, main_table, ordered_arms, plain_cell, to_csv, to_latex
+from reports.reader import export_table, read
+from reports.results import Arm, Results
+from reports.statistics import MACRO, Difference, comparisons, main_task, reference_arm
+from reports.tables import MainTable, decimals, main_table, ordered_arms, plain_cell, to_csv, to_latex
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
+
+
+CHECKPOINTS = {"last": "last", "selected": "best on dev", "held_out": "best on held-out data"}
 
 
 @dataclass(frozen=True)
 class Key:
     """One entry of the legend."""
 
-    arm: Arm
+    title: str
     marker: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the differences: `reference` minus `arm`, a cell per column."""
+
+    reference: Arm
+    arm: Arm
+    cells: list[Difference | None]
 
 
 def render(results_folder: Path, output: Path | None = None) -> Path:
@@ -78,15 +93,15 @@ def _page(results: Results, table: MainTable, output: Path) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    loader.filters |= {"decimals": decimals, "signed": figures.signed}
+    loader.filters |= {"decimals": decimals, "signed": signed, "verdict": steps.verdict}
     return loader.get_template("report.html.j2").render(_context(results, table, output))
 
 
 def _context(results: Results, table: MainTable, output: Path) -> dict[str, Any]:
     suite, reference = results.suite, reference_arm(results)
-    found = differences(results, reference, table.protocol) if reference else []
+    found = comparisons(results, table.protocol)
     shown = found if any(d.mean is not None for d in found) else []
-    style = figures.Style(suite.arms)
+    main, speeds = _main_column(results, table), timing.speeds(results)
     title = suite.title
     if suite.synthetic and "synthetic language, not GLUE" not in title:
         title += " (synthetic language, not GLUE)"
@@ -97,57 +112,98 @@ def _context(results: Results, table: MainTable, output: Path) -> dict[str, Any]
         "done": sum(run.status == "done" for run in results.runs),
         "answer": headline(results, found),
         "table": table,
-        "keys": {
-            place: [Key(arm, figures.legend_marker(style, arm, place)) for arm in ordered_arms(results)]
-            for place in ("latency", "curves")
-        },
-        "reference": next((arm for arm in suite.arms if arm.name == reference), None),
-        "differences": _grid(table, shown),
+        "checkpoint": CHECKPOINTS[table.protocol],
+        "keys": _keys(results),
+        "reference": suite.arm(reference) if reference else None,
+        "differences": _grid(results, table, shown),
+        "references": len({d.reference for d in shown}),
         "flagged": any(entry.flagged for row in table.entries for entry in row),
         "intervals": sum(d.low is not None for d in found),
         "figures": _figures(results, table, shown),
-        "speeds": sections.speeds(results),
-        "paper_speeds": ", ".join(sorted({speed.paper for speed in sections.speeds(results) if speed.paper})),
+        "speeds": speeds,
+        "paper_speeds": ", ".join(sorted({speed.paper for speed in speeds if speed.paper})),
         "costs": sections.costs(results),
         "selections": sections.selections(results),
-        "main": _main_column(results, table).title,
-        "main_at": table.columns.index(_main_column(results, table)),
+        "main": main.title,
+        "main_words": main.title.lower() if main.name == MACRO else main.title,
+        "main_at": table.columns.index(main),
         "groups": sections.run_lines(results, output),
         "missing": sections.missing(results),
         "gaps": sum(run.status != "done" for run in results.runs),
         "environment": environment(results),
+        **_experiment(results, table),
     }
 
 
-def _grid(table: MainTable, found: Sequence[Difference]) -> list[tuple[Arm, list[Difference | None]]]:
-    """Differences as rows of the main table's columns, the predecessor last, because it is no rival."""
-    by_key = {(d.arm, d.task): d for d in found}
-    arms = sorted((arm for arm in table.arms if any(d.arm == arm.name for d in found)), key=lambda a: a.is_predecessor)
-    return [(arm, [by_key.get((arm.name, column.name)) for column in table.columns]) for arm in arms]
+def _experiment(results: Results, table: MainTable) -> dict[str, Any]:
+    """What only some suites have: steps, changes from the predecessor, a search, held-out data."""
+    shown = timing.timing_for_figure(results)
+    found = steps.steps(results)
+    return {
+        "steps": [(step, steps.seeds_word(results, step.change) if step.change else "") for step in found],
+        "whole_change": steps.whole_change(results),
+        "changes": steps.changes(results, table.columns, table.paper == "beside"),
+        "choices": trials.choices(results),
+        "budgets": trials.budgets(results.suite.arms) if results.suite.unequal_budget else [],
+        "held_out": "held_out" in results.protocols,
+        "speed_where": timing.in_words(shown[0], results.suite.synthetic) if shown else None,
+        "sweep": bool(steps.lines(results)),
+    }
+
+
+def _keys(results: Results) -> dict[str, list[Key]]:
+    """The legends: one of arms for each place that needs its own ids, and one of the lines of a sweep."""
+    style, arms = Style(results.suite.arms), ordered_arms(results)
+    keys = {
+        place: [Key(arm.title, legend_marker(style, arm, place)) for arm in arms] for place in ("latency", "curves")
+    }
+    return keys | {"sweep": [Key(group, line_marker(i)) for i, group in enumerate(steps.lines(results))]}
+
+
+def _grid(results: Results, table: MainTable, found: Sequence[Difference]) -> list[Row]:
+    """Differences as rows of the main table's columns, each predecessor row last, because it is no rival."""
+    by_key = {(d.reference, d.arm, d.task): d for d in found}
+    pairs = dict.fromkeys((d.reference, d.arm) for d in found)
+    order = {arm.name: (arm.is_predecessor, i) for i, arm in enumerate(table.arms)}
+    references = list(dict.fromkeys(reference for reference, _ in pairs))
+    ranked = sorted(pairs, key=lambda pair: (references.index(pair[0]), order[pair[1]]))
+    return [
+        Row(results.suite.arm(one), results.suite.arm(other), [by_key.get((one, other, c.name)) for c in table.columns])
+        for one, other in ranked
+    ]
 
 
 def _figures(results: Results, table: MainTable, found: Sequence[Difference]) -> dict[str, Any]:
     titles = {column.name: column.title for column in table.columns}
-    main = _main_column(results, table)
-    at = table.columns.index(main)
-    timing = sections.timing_for_figure(results)
-    entries = {arm.name: row[at] for arm, row in zip(table.arms, table.entries, strict=True)}
+    main, swept = _main_column(results, table), steps.lines(results)
+    label = f"{main.title} score"
+    entries = {arm.name: row[table.columns.index(main)] for arm, row in zip(table.arms, table.entries, strict=True)}
     tasks = [column for column in table.columns if column.name != MACRO]
     score = [
         (column.title, figures.score_panel(results, column, [row[i] for row in table.entries], table.protocol))
         for i, column in enumerate(table.columns)
     ]
-    pairs = [(arm.title, [d for d in row if d is not None], arm) for arm, row in _grid(table, found)]
+    timed = timing.timing_for_figure(results)
+    latency = figures.latency_figure(results, timed, entries, label)
     return {
         "scores": _drawn(score),
-        "differences": _drawn([(t, figures.difference_panel(results, arm, row, titles)) for t, row, arm in pairs]),
+        "differences": _drawn(_differences(results, _grid(results, table, found), titles)),
         "losses": _drawn([(c.title, figures.loss_panel(results, c.name, c.title)) for c in tasks]),
         "rates": _drawn([(c.title, figures.rate_panel(results, c.name, c.title)) for c in tasks]),
-        "latency": _drawn(
-            [("", figures.latency_figure(results, timing, entries, f"{main.title} score") if timing else None)]
-        ),
-        "latency_where": sections.speeds(results)[results.speed.index(timing)] if timing else None,
+        "latency": _drawn([("", latency)]),
+        "steps": _drawn([("", figures.steps_figure(results, steps.steps(results), label))]),
+        "sweep": _drawn([(c.title, figures.sweep_panel(results, c, swept)) for c in table.columns] if swept else []),
     }
+
+
+def _differences(results: Results, grid: Sequence[Row], titles: dict[str, str]) -> list[tuple[str, str | None]]:
+    several = len({row.reference.name for row in grid}) > 1
+    panels = []
+    for row in grid:
+        cells = [d for d in row.cells if d is not None]
+        title = f"{row.reference.title} − {row.arm.title}" if several else row.arm.title
+        panels.append((title, figures.difference_panel(results, row.arm, cells, titles)))
+    return panels
 
 
 def _main_column(results: Results, table: MainTable) -> Column:

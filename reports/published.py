@@ -2,6 +2,7 @@
 
     paper = published_tables()
     paper_score("BERT-of-Theseus", 6, "CoLA", paper)      # 51.1
+    paper_score("BERT-base", 12, "QNLI", table=5)         # 91.87, and 91.2 without `table`
     paper_macro("BERT-of-Theseus", 6, ["CoLA", "RTE"], paper)
 
 A cell the paper does not print is None, never zero, and a mean over tasks of which one is None is
@@ -22,11 +23,12 @@ FOLDER = Path(__file__).resolve().parent.parent / "results" / "published"
 TASKS = ("CoLA", "MNLI", "MRPC", "QNLI", "QQP", "RTE", "SST-2", "STS-B")
 ROWS = (
     "BERT-base", "DistilBERT", "PD-BERT", "Fine-tuning", "Vanilla KD", "BERT-PKD", "LayerDrop",
-    "Anti-curriculum", "Constant", "Curriculum", "BERT-of-Theseus",
+    "Constant", "Anti-curriculum", "Curriculum", "BERT-of-Theseus (MNLI)", "BERT-of-Theseus",
 )  # fmt: skip
 ALIASES = {"Theseus": "BERT-of-Theseus"}
 KINDS = ("order", "ratio", "value")
-# Tables of one dev score per method and task, best known first.
+# Tables of one dev score per method and task, best known first. Tables 4 and 5 come from other experiments
+# (another source of weights, other metrics) and are looked at only where a suite names them.
 SCORE_TABLES = (2, 7, 6)
 
 
@@ -62,41 +64,83 @@ def row_name(name: str | None) -> str | None:
     return None if name is None else ALIASES.get(name, name)
 
 
-def published_layers(method: str, layers: int | None, like_for_like: bool) -> int | None:
+def score_tables(table: int | None) -> tuple[int, ...]:
+    """Where to look for a dev score: the table a suite stands beside, then the best known."""
+    return SCORE_TABLES if table is None else (table, *(other for other in SCORE_TABLES if other != table))
+
+
+def published_layers(method: str, layers: int | None, like_for_like: bool, table: int | None = None) -> int | None:
     """Which depth's row stands for a method: the same depth where like is compared with like, else the 12 to 6 one."""
     name = row_name(method)
     frame = published_tables()
-    depths = sorted(set(frame.loc[(frame["method"] == name) & frame["table"].isin(SCORE_TABLES), "layers"]))
+    here = (frame["method"] == name) & frame["table"].isin(score_tables(table)) & (frame["metric"] == "score")
+    depths = sorted(set(frame.loc[here, "layers"]))
     if like_for_like:
         return layers if layers in depths else None
     return 6 if 6 in depths else next(iter(depths), None)
 
 
+def table_rows(table: int) -> tuple[tuple[str, int], ...]:
+    """Method and depth of every row that a table prints dev scores for, in its order."""
+    frame = published_tables()
+    found = frame[(frame["table"] == table) & (frame["metric"] == "score")]
+    return tuple(dict.fromkeys((str(m), int(n)) for m, n in zip(found["method"], found["layers"], strict=True)))
+
+
 def paper_score(
-    method: str | None, layers: int | None, task: str | None, frame: pd.DataFrame | None = None
+    method: str | None,
+    layers: int | None,
+    task: str | None,
+    frame: pd.DataFrame | None = None,
+    table: int | None = None,
 ) -> float | None:
     """The printed dev score (0 to 100) of a row and column, or None where the paper has none."""
+    return paper_cell(method, layers, task, frame, table)[0]
+
+
+def paper_cell(
+    method: str | None,
+    layers: int | None,
+    task: str | None,
+    frame: pd.DataFrame | None = None,
+    table: int | None = None,
+) -> tuple[float | None, int | None]:
+    """The same, with the number of the table that prints it."""
     if method is None or task is None or layers is None:
-        return None
+        return None, None
     frame = published_tables() if frame is None else frame
     wanted = (frame["method"] == row_name(method)) & (frame["layers"] == layers) & (frame["task"] == task)
     found = frame[wanted & (frame["metric"] == "score") & (frame["split"] == "dev")]
-    for table in SCORE_TABLES:
-        values = found.loc[found["table"] == table, "value"].dropna()
+    for source in score_tables(table):
+        values = found.loc[found["table"] == source, "value"].dropna()
         if len(values):
-            return float(values.iloc[0])
-    return None
+            return float(values.iloc[0]), source
+    return None, None
 
 
 def paper_macro(
-    method: str | None, layers: int | None, tasks: Sequence[str | None], frame: pd.DataFrame | None = None
+    method: str | None,
+    layers: int | None,
+    tasks: Sequence[str | None],
+    frame: pd.DataFrame | None = None,
+    table: int | None = None,
 ) -> float | None:
     """The paper's mean over exactly `tasks`: as printed for all eight, computed from the cells otherwise."""
     if set(tasks) == set(TASKS) and len(tasks) == len(TASKS):
-        return paper_score(method, layers, "Macro", frame)
-    cells = [paper_score(method, layers, task, frame) for task in tasks]
+        return paper_score(method, layers, "Macro", frame, table)
+    cells = [paper_score(method, layers, task, frame, table) for task in tasks]
     known = [value for value in cells if value is not None]
     return sum(known) / len(known) if known and len(known) == len(cells) else None
+
+
+def paper_change(method: str | None, tasks: Sequence[str | None]) -> float | None:
+    """Table 5's printed change from the predecessor, on one task or averaged over several; None where one lacks."""
+    frame = published_tables()
+    found = frame[(frame["table"] == 5) & (frame["metric"] == "change") & (frame["method"] == method)]
+    printed = dict(zip(found["task"], found["value"], strict=True))
+    values = [printed.get(task) for task in tasks]
+    known = [float(value) for value in values if value is not None]
+    return sum(known) / len(known) if known and len(known) == len(values) else None
 
 
 def paper_speed_up(layers: int | None, frame: pd.DataFrame | None = None) -> float | None:

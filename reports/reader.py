@@ -4,145 +4,30 @@
     results = read(Path("results/runs/minilm"))     # suite, runs in planned order, timing
     frame = export_table(Path("results/runs/minilm"))
 
-Why typed objects: tables, figures and statistics all need to know what was *planned*, so that a
-missing or failed run shows as a gap and is never averaged away. Only numpy, pandas and the standard
-library are imported here; nothing in a results folder is executed.
+Fields that came later (trials, held-out data, steps, sweeps) may be absent: older folders go on
+rendering. Only numpy, pandas and the standard library are imported here; nothing in a results
+folder is executed.
 """
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from reports.errors import ReportError
+from reports.results import PROTOCOLS, TABLES, Arm, Checkpoint, Results, Run, Suite, Task
+from reports.trials import chosen_trial
 from reports.untrusted import inside, items, load, mapping, number, parse, read_bytes, slug, text, whole
 
-PROTOCOLS = ("last", "selected")
 STATUSES = ("done", "diverged", "failed")
 COLUMNS = (
     "suite", "task", "method", "arm", "seed", "status", "protocol", "metric", "value", "score", "steps", "epochs",
     "layers", "parameters", "trainable_parameters", "train_seconds", "examples_per_second", "peak_memory_bytes",
-    "run_id",
+    "run_id", "trial", "chosen",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Task:
-    """One task of a suite. `published`: its column in the paper's tables, or None."""
-
-    name: str
-    title: str
-    published: str | None
-    score: str
-    in_macro: bool
-    train_examples: int | None
-    dev_examples: Mapping[str, int | None]
-    notes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One method with its hyper-parameters. `published`: its row in the paper's tables, or None."""
-
-    name: str
-    title: str
-    method: str
-    layers: int | None
-    published: str | None
-
-    @property
-    def is_predecessor(self) -> bool:
-        """True for the deep model that the other arms start from."""
-        return self.method == "predecessor"
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """Dev results at one checkpoint: raw metrics, and `score` on the paper's 0 to 100 scale."""
-
-    step: int | None
-    epoch: float | None
-    metrics: Mapping[str, float | None]
-    score: float | None
-    flags: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Run:
-    """One planned run. `status` is done, diverged, failed, or missing (planned, not there yet)."""
-
-    run_id: str
-    task: str
-    arm: str
-    method: str
-    seed: int
-    folder: str
-    status: str = "missing"
-    reason: str = ""
-    last: Checkpoint | None = None
-    selected: Checkpoint | None = None
-    evaluations: int | None = None
-    steps: int | None = None
-    epochs: float | None = None
-    layers: int | None = None
-    parameters: int | None = None
-    trainable_parameters: int | None = None
-    train_seconds: float | None = None
-    examples_per_second: float | None = None
-    peak_memory_bytes: int | None = None
-    config: Mapping[str, Any] = field(default_factory=dict)
-    manifest: Mapping[str, Any] = field(default_factory=dict)
-    curve: tuple[Mapping[str, Any], ...] = ()
-
-    def at(self, protocol: str) -> Checkpoint | None:
-        """The checkpoint of a protocol, `last` or `selected`."""
-        return self.last if protocol == "last" else self.selected
-
-    def score(self, protocol: str) -> float | None:
-        """The task score (0 to 100) at a protocol's checkpoint, None when there is none."""
-        checkpoint = self.at(protocol)
-        return None if checkpoint is None else checkpoint.score
-
-
-@dataclass(frozen=True)
-class Suite:
-    """What was planned: suite.json without its list of runs."""
-
-    name: str
-    title: str
-    description: str
-    synthetic: bool
-    comparable: bool
-    comparison: str
-    protocol: str
-    statistic: str
-    encoder: Mapping[str, Any]
-    successor_layers: int | None
-    tasks: tuple[Task, ...]
-    arms: tuple[Arm, ...]
-    seeds: tuple[int, ...]
-    predecessor_per_seed: bool
-
-
-@dataclass(frozen=True)
-class Results:
-    """A results folder. `left_out` counts run folders that the suite no longer plans; `digest` is a
-    short SHA-256 over suite.json, speed.json and every result.json that was read."""
-
-    root: Path
-    suite: Suite
-    runs: tuple[Run, ...]
-    speed: tuple[Mapping[str, Any], ...]
-    left_out: int
-    notes: tuple[str, ...]
-    digest: str
-
-    def of(self, task: str, arm: str) -> tuple[Run, ...]:
-        """The planned runs of one cell, by seed."""
-        return tuple(run for run in self.runs if run.task == task and run.arm == arm)
 
 
 def read(folder: Path) -> Results:
@@ -169,37 +54,43 @@ def export_table(folder: Path) -> pd.DataFrame:
 
     `value` is raw (0 to 1, correlations -1 to 1), `score` the task's score (0 to 100, the same for
     every metric of a run and protocol). A diverged or failed run has one row per protocol with null
-    metric, value and score. Planned runs that are not there yet have no row. Raises `ReportError`.
+    metric, value and score. Planned runs that are not there yet have no row. `held_out` rows exist
+    where the suite sets data aside. `chosen` says whether the run's trial is the one that counts at
+    the row's protocol. Raises `ReportError`.
     """
     results = read(folder)
-    rows = [row for run in results.runs if run.status != "missing" for row in _rows(results.suite.name, run)]
+    rows = [row for run in results.runs if run.status != "missing" for row in _rows(results, run)]
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
-    whole_numbers = ("seed", "steps", "layers", "parameters", "trainable_parameters", "peak_memory_bytes")
-    kinds: dict[str, str] = dict.fromkeys(whole_numbers, "Int64")
+    whole_numbers = ("seed", "steps", "layers", "parameters", "trainable_parameters", "peak_memory_bytes", "trial")
+    kinds: dict[str, str] = dict.fromkeys(whole_numbers, "Int64") | {"chosen": "bool"}
     kinds |= dict.fromkeys(("value", "score", "epochs", "train_seconds", "examples_per_second"), "float64")
     kinds |= {name: "str" for name in COLUMNS if name not in kinds}
     return frame.astype(kinds)
 
 
-def _rows(suite: str, run: Run) -> Iterator[tuple[Any, ...]]:
+def _rows(results: Results, run: Run) -> Iterator[tuple[Any, ...]]:
     tail = (
         run.steps, run.epochs, run.layers, run.parameters, run.trainable_parameters, run.train_seconds,
-        run.examples_per_second, run.peak_memory_bytes, run.run_id,
+        run.examples_per_second, run.peak_memory_bytes, run.run_id, run.trial,
     )  # fmt: skip
-    for protocol in PROTOCOLS:
-        head = (suite, run.task, run.method, run.arm, run.seed, run.status, protocol)
+    for protocol in results.protocols:
         checkpoint = run.at(protocol)
+        if run.status == "done" and checkpoint is None:
+            continue
+        chosen = run.trial == chosen_trial(results, run.task, run.arm, protocol)
+        head = (results.suite.name, run.task, run.method, run.arm, run.seed, run.status, protocol)
         metrics = dict(checkpoint.metrics) if checkpoint else {}
         for metric, value in metrics.items() or [(None, None)]:
-            yield (*head, metric, value, checkpoint.score if checkpoint else None, *tail)
+            yield (*head, metric, value, checkpoint.score if checkpoint else None, *tail, chosen)
 
 
 def _suite(raw: Mapping[str, Any], path: Path) -> Suite:
-    arms = tuple(_arm(entry, f"{path}: arms") for entry in items(raw.get("arms"), f"{path}: arms"))
+    arms = _told_apart([_arm(entry, f"{path}: arms") for entry in items(raw.get("arms"), f"{path}: arms")])
     tasks = tuple(_task(entry, f"{path}: tasks") for entry in items(raw.get("tasks"), f"{path}: tasks"))
     protocol, statistic = raw.get("protocol", "last"), raw.get("statistic", "mean")
     if protocol not in PROTOCOLS or statistic not in ("mean", "median"):
-        raise ReportError(f"{path}: protocol must be last or selected, statistic mean or median; correct the suite")
+        allowed = "protocol must be last, selected or held_out, statistic mean or median"
+        raise ReportError(f"{path}: {allowed}; correct the suite")
     for kind, names in (("tasks", [t.name for t in tasks]), ("arms", [a.name for a in arms])):
         if not names or len(set(names)) != len(names):
             raise ReportError(f"{path}: {kind} must be present and have different names; correct the suite")
@@ -219,7 +110,24 @@ def _suite(raw: Mapping[str, Any], path: Path) -> Suite:
         arms=arms,
         seeds=tuple(whole(s, f"{path}: seeds") or 0 for s in items(raw.get("seeds"), f"{path}: seeds")),
         predecessor_per_seed=bool(raw.get("predecessor_per_seed")),
+        **_experiment(raw, [arm.name for arm in arms], path),
     )
+
+
+def _experiment(raw: Mapping[str, Any], arms: list[str], path: Path) -> dict[str, Any]:
+    """What makes a suite more than a grid of arms: its published table, held-out data, steps and sweep."""
+    table, share = whole(raw.get("table"), f"{path}: table"), number(raw.get("held_out"), f"{path}: held_out")
+    steps = tuple(slug(step, f"{path}: steps") for step in items(raw.get("steps"), f"{path}: steps"))
+    if table is not None and table not in TABLES:
+        raise ReportError(f"{path}: table {table} has no dev scores in the paper; name one of {TABLES} or none")
+    if share is not None and not 0 <= share < 1:
+        raise ReportError(f"{path}: held_out {share:g} is no share of train; it must be at least 0 and below 1")
+    if len(set(steps)) != len(steps) or not set(steps) <= set(arms):
+        raise ReportError(f"{path}: steps must name arms of the suite, each once; correct the suite")
+    return {
+        "table": table, "held_out": share or 0.0, "unequal_budget": bool(raw.get("unequal_budget")), "steps": steps,
+        "x_title": text(raw.get("x_title"), 60),
+    }  # fmt: skip
 
 
 def _task(entry: object, where: str) -> Task:
@@ -247,6 +155,20 @@ def _arm(entry: object, where: str) -> Arm:
         method=slug(raw.get("method", name), f"{where}: method"),
         layers=whole(raw.get("layers"), f"{where}: layers"),
         published=text(raw.get("published"), 60) or None,
+        group=text(raw.get("group"), 60) or None,
+        x=number(raw.get("x"), f"{where}: x"),
+        trials=tuple(mapping(trial, f"{where}: trials") for trial in items(raw.get("trials"), where)) or ({},),
+    )
+
+
+def _told_apart(arms: list[Arm]) -> tuple[Arm, ...]:
+    """Arms of one title and several depths get their depth into the title, because lists and legends show titles."""
+    depths: dict[str, set[int | None]] = {}
+    for arm in arms:
+        depths.setdefault(arm.title, set()).add(arm.layers)
+    return tuple(
+        replace(arm, title=f"{arm.title}, {arm.layers} layers") if len(depths[arm.title]) > 1 and arm.layers else arm
+        for arm in arms
     )
 
 
@@ -261,7 +183,10 @@ def _run(root: Path, entry: object, suite: Suite, notes: list[str], digest: Any,
         raise ReportError(f"{where}: run {names['run_id']} names a task or arm the suite lacks; plan it again")
     if seed is None:
         raise ReportError(f"{where}: run {names['run_id']} has no seed; plan the suite again")
-    run = Run(names["run_id"], names["task"], names["arm"], names["method"], seed, folder=str(raw["folder"]))
+    trial = whole(raw.get("trial"), f"{where}: trial") or 0
+    if not 0 <= trial < len(suite.arm(names["arm"]).trials):
+        raise ReportError(f"{where}: run {names['run_id']} is of a trial its arm lacks; plan the suite again")
+    run = Run(names["run_id"], names["task"], names["arm"], names["method"], seed, str(raw["folder"]), trial)
     if not (folder / "result.json").is_file():
         if folder.exists():
             notes.append(f"{run.folder} has no result.json and is shown as missing")
@@ -293,6 +218,7 @@ def _with_files(root: Path, run: Run, notes: list[str], digest: Any) -> Run:
         reason=text(raw.get("reason"), 500),
         last=_checkpoint(raw.get("last"), path) if done else None,
         selected=_checkpoint(raw.get("selected"), path) if done else None,
+        held_out=_checkpoint(raw["held_out"], path) if done and raw.get("held_out") is not None else None,
         config=config,
         manifest=manifest,
         curve=_curve(root, run, notes),
@@ -300,13 +226,14 @@ def _with_files(root: Path, run: Run, notes: list[str], digest: Any) -> Run:
     )
 
 
-def _checkpoint(value: object, path: Path) -> Checkpoint:
-    raw = mapping(value, f"{path}: checkpoint")
+def _checkpoint(entry: object, path: Path) -> Checkpoint:
+    raw = mapping(entry, f"{path}: checkpoint")
     if raw.get("score") is None:
         raise ReportError(f"{path}: says done but has no score; mark it failed or run it again")
-    score = number(raw.get("score"), f"{path}: score")
-    if score is not None and abs(score) > 100:
-        raise ReportError(f"{path}: score {score:g} is outside -100 to 100; scores are the task's metric times 100")
+    score, held_out = (number(raw.get(key), f"{path}: {key}") for key in ("score", "held_out_score"))
+    for value in (score, held_out):
+        if value is not None and abs(value) > 100:
+            raise ReportError(f"{path}: score {value:g} is outside -100 to 100; scores are the task's metric times 100")
     metrics = mapping(raw.get("metrics"), f"{path}: metrics")
     return Checkpoint(
         step=whole(raw.get("step"), f"{path}: step"),
@@ -314,6 +241,7 @@ def _checkpoint(value: object, path: Path) -> Checkpoint:
         metrics={slug(k, f"{path}: metrics"): number(v, f"{path}: {k}") for k, v in metrics.items()},
         score=score,
         flags=tuple(text(flag, 120) for flag in items(raw.get("flags"), f"{path}: flags")),
+        held_out_score=held_out,
     )
 
 
@@ -361,6 +289,7 @@ def _check_schema(raw: Mapping[str, Any], path: Path) -> None:
 
 
 def _check_unique(runs: tuple[Run, ...], path: Path) -> None:
-    for label, keys in (("run ids", [r.run_id for r in runs]), ("cells", [(r.task, r.arm, r.seed) for r in runs])):
+    cells = [(run.task, run.arm, run.seed, run.trial) for run in runs]
+    for label, keys in (("run ids", [run.run_id for run in runs]), ("cells", cells)):
         if len(set(keys)) != len(keys):
             raise ReportError(f"{path}: the same {label} appear twice in runs; plan the suite again")

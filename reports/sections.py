@@ -5,35 +5,16 @@ that the template holds layout only and every number can be tested here.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
-from reports.figures import latency
-from reports.published import paper_speed_up
-from reports.reader import Arm, Results, Run
-from reports.statistics import cell, main_task
+from reports.drawing import signed
+from reports.results import PROTOCOLS, Arm, Results, Run
+from reports.statistics import by_seed, cell, main_task, summarise
 from reports.tables import decimals, ordered_arms, ordered_columns
-from reports.untrusted import text
-
-
-@dataclass(frozen=True)
-class Speed:
-    """One timing condition in words."""
-
-    where: str
-    setting: str
-    depth: str
-    ratio: str
-    interval: str
-    confidence: str
-    decided: bool
-    rounds: str
-    predecessor: tuple[str, str, str]
-    successor: tuple[str, str, str]
-    paper: str
+from reports.trials import chosen_trial
 
 
 @dataclass(frozen=True)
@@ -49,17 +30,20 @@ class Cost:
     total: str
     rate: str
     memory: str
+    trials: str
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Last against best-on-dev checkpoint of one arm."""
+    """Last, best-on-dev and best-on-held-out checkpoint of one arm; `worth` is the second minus the third."""
 
     arm: Arm
     evaluations: str
     last: str
     selected: str
     gain: str
+    held_out: str
+    worth: str
 
 
 @dataclass(frozen=True)
@@ -70,6 +54,8 @@ class RunLine:
     arm: Arm
     last: str
     selected: str
+    held_out: str
+    trial: str
     step: str
     seconds: str
     flags: str
@@ -77,52 +63,18 @@ class RunLine:
     manifest: str
 
 
-def speeds(results: Results) -> list[Speed]:
-    """Every timing condition; a ratio without a decided interval is marked so."""
-    return [_speed(condition, results.suite.synthetic) for condition in results.speed]
-
-
-def _speed(condition: Mapping[str, Any], synthetic: bool) -> Speed:
-    deep, shallow = (condition.get(f"{side}_layers") for side in ("predecessor", "successor"))
-    setting = [
-        text(condition.get("precision"), 40),
-        f"{text(condition.get('attention'), 40)} attention" if condition.get("attention") else "",
-        f"{text(condition.get('threads'), 10)} threads" if condition.get("threads") is not None else "",
-        f"batch {text(condition.get('batch_size'), 10)}",
-        f"length {text(condition.get('length'), 10)}",
-    ]
-    paper = paper_speed_up(shallow) if deep == 12 and not synthetic and isinstance(shallow, int) else None
-    low, high = real(condition.get("ratio_low")), real(condition.get("ratio_high"))
-    ratio, confidence = real(condition.get("ratio")), real(condition.get("confidence"))
-    return Speed(
-        where=text(condition.get("device_name") or condition.get("device"), 80),
-        setting=", ".join(part for part in setting if part),
-        depth=f"{text(deep, 5)} to {text(shallow, 5)}",
-        ratio=f"{ratio:.2f}×" if ratio is not None else "",
-        interval=f"{low:.2f} to {high:.2f}" if low is not None and high is not None else "",
-        confidence=f"{100 * confidence:g} %" if confidence is not None else "",
-        decided=condition.get("decided") is True and ratio is not None,
-        rounds=text(condition.get("rounds"), 10),
-        predecessor=_percentiles(condition.get("predecessor")),
-        successor=_percentiles(condition.get("successor")),
-        paper=f"{paper:.2f}× for {deep} to {shallow} layers" if paper is not None else "",
-    )
-
-
-def timing_for_figure(results: Results) -> Mapping[str, Any] | None:
-    """The condition to draw score against latency for: the first decided one that timed an arm, else the first."""
-    usable = [c for c in results.speed if any(latency(c, arm) is not None for arm in results.suite.arms)]
-    return next((c for c in usable if c.get("decided") is True), usable[0] if usable else None)
-
-
 def costs(results: Results) -> list[Cost]:
-    """Weight and training cost per arm, over the runs that are done."""
+    """Weight and training cost per arm over the runs that are done; the total has every trial and every broken run."""
     deep = next((arm for arm in results.suite.arms if arm.is_predecessor), None)
     reference = _largest([run.parameters for run in _done(results, deep.name)]) if deep else None
-    return [_cost(arm, _done(results, arm.name), reference) for arm in ordered_arms(results)]
+    spent = {
+        arm.name: [run.train_seconds or 0.0 for run in results.runs if run.arm == arm.name]
+        for arm in results.suite.arms
+    }
+    return [_cost(arm, _done(results, arm.name), sum(spent[arm.name]), reference) for arm in ordered_arms(results)]
 
 
-def _cost(arm: Arm, runs: Sequence[Run], reference: int | None) -> Cost:
+def _cost(arm: Arm, runs: Sequence[Run], spent: float, reference: int | None) -> Cost:
     parameters = _largest([run.parameters for run in runs])
     ratio = reference / parameters if reference and parameters else None
     seconds = [run.train_seconds for run in runs if run.train_seconds is not None]
@@ -135,27 +87,38 @@ def _cost(arm: Arm, runs: Sequence[Run], reference: int | None) -> Cost:
         fewer=f"{ratio:.2f}×" if ratio is not None and not arm.is_predecessor else "",
         trainable=millions(_largest([run.trainable_parameters for run in runs])),
         seconds=duration(sum(seconds) / len(seconds)) if seconds else "",
-        total=duration(sum(seconds)) if seconds else "",
+        total=duration(spent) if spent else "",
         rate=f"{sum(rates) / len(rates):,.0f}" if rates else "",
         memory=f"{memory / 1e9:.2f} GB" if memory else "",
+        trials=str(len(arm.trials)),
     )
 
 
 def selections(results: Results) -> list[Selection]:
-    """Per arm: dev evaluations per run, and the macro (or the only task) at both checkpoints."""
+    """Per arm: dev evaluations per run, and the macro (or the only task) at every protocol's checkpoint."""
     task = main_task(results)
     return [_selection(results, arm, task) for arm in ordered_arms(results)]
 
 
 def _selection(results: Results, arm: Arm, task: str) -> Selection:
     counts = [run.evaluations for run in _done(results, arm.name) if run.evaluations is not None]
-    last, selected = (
-        cell(results, task, arm.name, protocol).summary.centre(results.suite.statistic)
-        for protocol in ("last", "selected")
+    last, selected, held_out = (
+        cell(results, task, arm.name, protocol).summary.centre(results.suite.statistic) for protocol in PROTOCOLS
     )
     spread = f"{min(counts)} to {max(counts)}" if counts and min(counts) != max(counts) else str(*counts[:1])
     gain = selected - last if selected is not None and last is not None else None
-    return Selection(arm, spread, decimals(last, 1), decimals(selected, 1), "" if gain is None else f"{gain:+.2f}")
+    worth = selection_worth(results, task, arm.name)
+    shown = (decimals(last, 1), decimals(selected, 1), signed(gain, 2))
+    return Selection(arm, spread, *shown, decimals(held_out, 1), signed(worth, 2))
+
+
+def selection_worth(results: Results, task: str, arm: str) -> float | None:
+    """What choosing checkpoint and trial on dev is worth: that score minus the one chosen on held-out data.
+
+    The mean over the seeds that have both, so that a missing seed shifts nothing.
+    """
+    on_dev, held_out = (by_seed(results, task, arm, protocol) for protocol in ("selected", "held_out"))
+    return summarise([on_dev[seed] - held_out[seed] for seed in sorted(on_dev.keys() & held_out.keys())]).mean
 
 
 def run_lines(results: Results, output: Path) -> list[tuple[str, list[RunLine]]]:
@@ -164,7 +127,8 @@ def run_lines(results: Results, output: Path) -> list[tuple[str, list[RunLine]]]
     titles = {task.name: task.title for task in results.suite.tasks}
     groups = []
     for column in ordered_columns(results):
-        runs = sorted((r for r in results.runs if r.task == column.name), key=lambda r: (arms[r.arm][0], r.seed))
+        planned = [run for run in results.runs if run.task == column.name]
+        runs = sorted(planned, key=lambda run: (arms[run.arm][0], run.trial, run.seed))
         if runs:
             groups.append((titles[column.name], [_run_line(results, run, arms[run.arm][1], output) for run in runs]))
     return groups
@@ -173,12 +137,15 @@ def run_lines(results: Results, output: Path) -> list[tuple[str, list[RunLine]]]
 def _run_line(results: Results, run: Run, arm: Arm, output: Path) -> RunLine:
     selected_step = run.selected.step if run.selected else None
     steps = "" if run.steps is None else f"{run.steps:,}"
-    flags = {flag for protocol in ("last", "selected") if (c := run.at(protocol)) for flag in c.flags}
+    flags = {flag for protocol in PROTOCOLS if (c := run.at(protocol)) for flag in c.flags}
+    chosen = len(arm.trials) > 1 and run.trial == chosen_trial(results, run.task, arm.name, results.suite.protocol)
     return RunLine(
         run=run,
         arm=arm,
         last=decimals(run.score("last"), 2),
         selected=decimals(run.score("selected"), 2),
+        held_out=decimals(run.score("held_out"), 2),
+        trial=f"{run.trial}{' (chosen)' if chosen else ''}",
         step=f"{steps} (best at {selected_step:,})" if selected_step is not None and steps else steps,
         seconds="" if run.train_seconds is None else f"{run.train_seconds:,.0f}",
         flags=", ".join(sorted(flags)),
@@ -204,11 +171,11 @@ def missing(results: Results) -> list[str]:
             for status in ("diverged", "failed", "missing"):
                 runs = [run for run in results.of(task.name, arm.name) if run.status == status]
                 if runs:
-                    seeds = ", ".join(str(run.seed) for run in runs)
+                    which = _which(runs, len(arm.trials) > 1)
                     reasons = sorted({run.reason for run in runs if run.reason})
                     why = f" ({'; '.join(reasons)})" if reasons else ""
                     word = "not run yet" if status == "missing" else status
-                    lines.append(f"{task.title}, {arm.title}: seed{'s' if len(runs) > 1 else ''} {seeds} {word}{why}")
+                    lines.append(f"{task.title}, {arm.title}: {which} {word}{why}")
     if results.left_out:
         count = f"{results.left_out} run folder{'s belong' if results.left_out > 1 else ' belongs'}"
         lines.append(
@@ -219,9 +186,16 @@ def missing(results: Results) -> list[str]:
     return [*lines, *results.notes]
 
 
-def real(value: object) -> float | None:
-    """A number as float, None for anything else."""
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+def _which(runs: Sequence[Run], searched: bool) -> str:
+    """`seeds 1, 2`, and per trial where there are several."""
+    groups: dict[int, list[int]] = {}
+    for run in runs:
+        groups.setdefault(run.trial, []).append(run.seed)
+    parts = []
+    for trial, seeds in sorted(groups.items()):
+        named = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(str(seed) for seed in seeds)}"
+        parts.append(f"trial {trial} {named}" if searched else named)
+    return "; ".join(parts)
 
 
 def millions(value: int | None) -> str:
@@ -234,13 +208,6 @@ def duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-
-
-def _percentiles(value: object) -> tuple[str, str, str]:
-    source = value if isinstance(value, Mapping) else {}
-    found = [real(source.get(key)) for key in ("p50", "p90", "p99")]
-    shown = ["" if v is None else f"{v * 1000:.2f}" for v in found]
-    return shown[0], shown[1], shown[2]
 
 
 def _done(results: Results, arm: str) -> list[Run]:

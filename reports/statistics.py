@@ -21,10 +21,12 @@ import numpy as np
 import pandas as pd
 from scipy import optimize, stats
 
-from reports.reader import Arm, Results, Run
+from reports.results import Arm, Results, Run
+from reports.trials import chosen_runs
 
 MACRO = "macro"
 CONFIDENCE = 0.95
+OWN_ROWS = ("BERT-of-Theseus", "Theseus", "Curriculum", "BERT-of-Theseus (MNLI)")
 
 
 @dataclass(frozen=True)
@@ -118,9 +120,10 @@ def scores(results: Results, protocol: str) -> pd.DataFrame:
 
 
 def by_seed(results: Results, task: str, arm: str, protocol: str) -> dict[int, float]:
-    """Scores of one cell by seed; `task` may be `MACRO`, which needs every macro task for a seed."""
+    """Scores of one cell's chosen trial by seed; `task` may be `MACRO`, which needs every macro task for a seed."""
     if task != MACRO:
-        return {r.seed: s for r in results.of(task, arm) if (s := r.score(protocol)) is not None}
+        runs = chosen_runs(results, task, arm, protocol)
+        return {run.seed: score for run in runs if (score := run.score(protocol)) is not None}
     tasks = macro_tasks(results)
     if not tasks:
         return {}
@@ -150,15 +153,14 @@ def main_task(results: Results) -> str:
 
 def is_shared(results: Results, arm: str) -> bool:
     """True for a predecessor that every seed starts from: one run per task."""
-    found = next(a for a in results.suite.arms if a.name == arm)
-    return found.is_predecessor and not results.suite.predecessor_per_seed
+    return results.suite.arm(arm).is_predecessor and not results.suite.predecessor_per_seed
 
 
 def cell(results: Results, task: str, arm: str, protocol: str) -> Cell:
-    """Summary and gaps of one cell; for `MACRO`, planned seeds and every macro run are counted."""
+    """Summary and gaps of one cell's chosen trial; for `MACRO`, planned seeds and every macro run are counted."""
     values = by_seed(results, task, arm, protocol)
     names = macro_tasks(results) if task == MACRO else (task,)
-    runs = [run for name in names for run in results.of(name, arm)]
+    runs = [run for name in names for run in chosen_runs(results, name, arm, protocol)]
     planned = _planned(results, runs, arm)
     statuses = [run.status for run in runs]
     counts = {s: statuses.count(s) for s in ("diverged", "failed", "missing")}
@@ -173,10 +175,43 @@ def _planned(results: Results, runs: Sequence[Run], arm: str) -> int:
 
 def differences(results: Results, reference: str, protocol: str) -> list[Difference]:
     """`reference` minus every other arm, for every task and the macro score, arms in suite order."""
+    return _against(results, reference, [arm.name for arm in results.suite.arms if arm.name != reference], protocol)
+
+
+def comparisons(results: Results, protocol: str) -> list[Difference]:
+    """What the page compares: the reference minus every other arm, or the Theseus arm of each depth minus its equals.
+
+    Where Theseus arms come out at several depths, an arm is compared with the leading one of its own
+    depth, and the predecessor with each; a depth without a Theseus arm falls to the suite's reference.
+    """
+    found: list[Difference] = []
+    leaders = depth_leaders(results)
+    for leader in leaders:
+        others = [
+            arm.name
+            for arm in results.suite.arms
+            if arm.name not in leaders.values()
+            and (arm.is_predecessor or leaders.get(arm.layers, next(iter(leaders.values()))) == leaders[leader])
+        ]
+        found += _against(results, leaders[leader], others, protocol)
+    return found
+
+
+def depth_leaders(results: Results) -> dict[int | None, str]:
+    """The Theseus arm that stands for each depth, the reference's own depth first; empty without a Theseus arm."""
+    reference = reference_arm(results)
+    if reference is None:
+        return {}
+    first = results.suite.arm(reference).layers
+    depths = [first, *(depth for depth in results.suite.depths if depth != first)]
+    leaders = {depth: leading_theseus([a for a in results.suite.arms if a.layers == depth]) for depth in depths}
+    return {depth: name for depth, name in leaders.items() if name is not None}
+
+
+def _against(results: Results, reference: str, others: Sequence[str], protocol: str) -> list[Difference]:
     tasks = [task.name for task in results.suite.tasks]
     if len(macro_tasks(results)) > 1:
         tasks.append(MACRO)
-    others = [arm.name for arm in results.suite.arms if arm.name != reference]
     return [difference(results, task, reference, other, protocol) for other in others for task in tasks]
 
 
@@ -232,6 +267,6 @@ def reference_arm(results: Results) -> str | None:
 
 def leading_theseus(arms: Sequence[Arm]) -> str | None:
     """The same, from the arms alone."""
-    arms = [arm for arm in arms if arm.method == "theseus"]
-    named = [arm for arm in arms if arm.name == "theseus" or arm.published in ("BERT-of-Theseus", "Theseus")]
+    arms = [arm for arm in arms if arm.is_theseus]
+    named = [arm for arm in arms if arm.name == "theseus" or arm.published in OWN_ROWS]
     return next((arm.name for arm in [*named, *arms]), None)

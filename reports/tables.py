@@ -5,7 +5,8 @@
 
 Three cases for the paper's numbers. A comparable suite has them in the same cell. A suite that is
 not comparable has them in a block of their own, with the sentence that says why they are not like
-with like. A synthetic suite has none. Where the paper prints nothing the cell is empty, never zero.
+with like. A synthetic suite has none. Where the paper prints nothing the cell is empty, never zero. A suite
+with a searched arm shows the chosen trial of each task and arm.
 """
 
 import csv
@@ -14,18 +15,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from reports.published import ROWS, TASKS, paper_macro, paper_score, published_layers, row_name
-from reports.reader import Arm, Results, Run
+from reports.beside import Column, PaperRow, note, paper_rows, paper_value
+from reports.published import ROWS, TASKS, paper_speed_up, row_name
+from reports.results import Arm, Results, Run
 from reports.statistics import MACRO, Cell, cell, macro_tasks
-
-
-@dataclass(frozen=True)
-class Column:
-    """A task, or the macro score. `published`: its name in the paper's tables, or None."""
-
-    name: str
-    title: str
-    published: str | None
+from reports.timing import SpeedUp, speed_up, timing_for_figure
+from reports.trials import chosen_runs
 
 
 @dataclass(frozen=True)
@@ -46,17 +41,12 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class PaperRow:
-    """A row of the paper's tables, for the block that stands apart."""
-
-    title: str
-    layers: int | None
-    values: tuple[float | None, ...]
-
-
-@dataclass(frozen=True)
 class MainTable:
-    """Rows × columns of `Entry`. `paper` says where the paper's numbers stand."""
+    """Rows × columns of `Entry`. `paper` says where the paper's numbers stand, `beside_table` from which table.
+
+    `speed` has an entry per arm where depths are compared, else it is empty. `places` is how many decimals
+    the paper prints.
+    """
 
     title: str
     columns: tuple[Column, ...]
@@ -67,6 +57,9 @@ class MainTable:
     paper: Literal["beside", "apart", "none"]
     paper_rows: tuple[PaperRow, ...]
     note: str
+    beside_table: int | None = None
+    speed: tuple[SpeedUp, ...] = ()
+    places: int = 1
 
 
 def main_table(results: Results, protocol: str | None = None) -> MainTable:
@@ -79,12 +72,32 @@ def main_table(results: Results, protocol: str | None = None) -> MainTable:
         where = "none"
     beside = where == "beside"
     entries = tuple(tuple(_entry(results, arm, column, protocol, beside) for column in columns) for arm in arms)
-    apart = _paper_rows(results, arms, columns) if where == "apart" else ()
-    if where != "none" and not apart and not any(e.paper is not None for row in entries for e in row):
+    printed = paper_rows(results, arms, columns, where) if where != "none" else ()
+    if where != "none" and not printed and not any(e.paper is not None for row in entries for e in row):
         where = "none"
     return MainTable(
-        suite.title, columns, arms, entries, suite.statistic, protocol, where, apart, _note(results, where)
+        title=suite.title,
+        columns=columns,
+        arms=arms,
+        entries=entries,
+        statistic=suite.statistic,
+        protocol=protocol,
+        paper=where,
+        paper_rows=printed,
+        note=note(results, arms, columns, where),
+        beside_table=None if where == "none" else suite.table,
+        speed=_speeds(results, arms, where == "beside"),
+        places=2 if suite.table == 5 else 1,
     )
+
+
+def _speeds(results: Results, arms: Sequence[Arm], beside: bool) -> tuple[SpeedUp, ...]:
+    """A speed-up per arm where depths are compared: beside table 7, or where arms come out at several timed depths."""
+    suite, shown = results.suite, timing_for_figure(results)
+    if suite.table != 7 and not (shown and len(suite.depths) > 1):
+        return ()
+    with_paper = beside and suite.table == 7
+    return tuple(SpeedUp(*speed_up(shown, arm), paper_speed_up(arm.layers) if with_paper else None) for arm in arms)
 
 
 def ordered_columns(results: Results) -> tuple[Column, ...]:
@@ -98,63 +111,94 @@ def ordered_columns(results: Results) -> tuple[Column, ...]:
 
 
 def ordered_arms(results: Results) -> tuple[Arm, ...]:
-    """The predecessor, then published arms in the paper's order with unpublished rivals after them, Theseus last."""
+    """The predecessor, then published arms in the paper's order with unpublished rivals after them, Theseus last.
+
+    Beside table 7 the deepest successors come first, as they do there.
+    """
     rank = {name: i for i, name in enumerate(ROWS)}
     rivals = rank["LayerDrop"] + 0.5
 
-    def key(arm: Arm) -> tuple[int, float]:
-        group = 0 if arm.is_predecessor else 2 if arm.method == "theseus" else 1
-        return group, rank.get(row_name(arm.published) or "", rivals)
+    def key(arm: Arm) -> tuple[int, int, float]:
+        group = 0 if arm.is_predecessor else 2 if arm.is_theseus else 1
+        depth = -(arm.layers or 0) if results.suite.table == 7 else 0
+        return depth if group else -1000, group, rank.get(row_name(arm.published) or "", rivals)
 
     return tuple(sorted(results.suite.arms, key=key))
 
 
 def to_csv(table: MainTable) -> str:
-    """One line per arm; each column gives value, sd, n, planned, remark, and the paper's number if it stands beside."""
+    """One line per arm; each column gives value, sd, n, planned, remark, and the paper's number if it stands beside.
+
+    Where depths are compared the speed-up follows.
+    """
     names = ["value", "sd", "n", "planned", "remark"] + (["paper"] if table.paper == "beside" else [])
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     heads = [f"{column.name} {name}" for column in table.columns for name in names]
-    writer.writerow(["arm", "title", "method", "layers", "statistic", "protocol", *heads])
-    for arm, row in zip(table.arms, table.entries, strict=True):
+    speed_heads = ["speed-up", "speed-up decided", "speed-up paper"] if table.speed else []
+    writer.writerow(["arm", "title", "method", "layers", "statistic", "protocol", *heads, *speed_heads])
+    for i, (arm, row) in enumerate(zip(table.arms, table.entries, strict=True)):
         layers = "" if arm.layers is None else arm.layers
         cells: list[object] = [arm.name, plain_cell(arm.title), arm.method, layers, table.statistic, table.protocol]
         for entry in row:
             summary = entry.cell.summary
             cells += [decimals(entry.value, 2), decimals(entry.sd, 2), summary.n, entry.cell.planned, entry.remark]
-            cells += [decimals(entry.paper, 1)] if table.paper == "beside" else []
+            cells += [decimals(entry.paper, table.places)] if table.paper == "beside" else []
+        for speed in table.speed[i : i + 1]:
+            cells += [decimals(speed.ratio, 2), "yes" if speed.decided else "no", decimals(speed.paper, 2)]
         writer.writerow(cells)
     return out.getvalue()
 
 
 def to_latex(table: MainTable) -> str:
     """A booktabs tabular with escaped text; gaps as a second line of their own in the cell's row."""
-    width = len(table.columns)
+    width = len(table.columns) + bool(table.speed)
+    which = f", beside Table {table.beside_table} of the paper" if table.beside_table else ""
+    kind = f"{table.statistic} over seeds, {protocol_name(table.protocol)} checkpoint"
+    speed_head = ["Speed-up"] if table.speed else []
     lines = [
-        f"% {latex_comment(table.title)}: {table.statistic} over seeds, {table.protocol} checkpoint; needs booktabs",
+        f"% {latex_comment(table.title)}: {kind}{which}; needs booktabs",
         r"\begin{tabular}{l" + "r" * width + "}",
         r"\toprule",
-        " & ".join(["Method", *(latex(column.title) for column in table.columns)]) + r" \\",
+        " & ".join(["Method", *(latex(column.title) for column in table.columns), *speed_head]) + r" \\",
         r"\midrule",
     ]
-    for arm, row in zip(table.arms, table.entries, strict=True):
-        lines.append(" & ".join([latex(arm.title), *(_latex_entry(entry) for entry in row)]) + r" \\")
-        if any(entry.remark for entry in row):
-            remarks = [rf"\scriptsize {latex(entry.remark)}" if entry.remark else "" for entry in row]
-            lines.append(" & ".join(["", *remarks]) + r" \\")
-        if table.paper == "beside" and any(entry.paper is not None for entry in row):
-            papers = [rf"\textit{{{decimals(entry.paper, 1)}}}" if entry.paper is not None else "" for entry in row]
-            lines.append(" & ".join([r"\quad\textit{paper}", *papers]) + r" \\")
+    for i in range(len(table.arms)):
+        lines += _latex_row(table, i)
     if table.paper_rows:
-        lines += [
-            r"\midrule",
-            rf"\multicolumn{{{width + 1}}}{{l}}{{\textit{{Printed in the paper, not like with like}}}} \\",
-        ]
+        why = "not like with like" if table.paper == "apart" else "not run here"
+        lines += [r"\midrule", rf"\multicolumn{{{width + 1}}}{{l}}{{\textit{{Printed in the paper, {why}}}}} \\"]
+        titles = [row.title for row in table.paper_rows]
         for paper in table.paper_rows:
-            lines.append(" & ".join([latex(paper.title), *(decimals(value, 1) for value in paper.values)]) + r" \\")
+            title = f"{paper.title}, {paper.layers} layers" if titles.count(paper.title) > 1 else paper.title
+            speed = [decimals(paper.speed, 2)] if table.speed else []
+            values = [decimals(value, table.places) for value in paper.values]
+            lines.append(" & ".join([latex(title), *values, *speed]) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}"]
     lines += [f"% {latex_comment(table.note)}"] if table.note else []
     return "\n".join(lines) + "\n"
+
+
+def _latex_row(table: MainTable, at: int) -> list[str]:
+    """An arm's line, then a line of remarks and one of the paper's numbers where it has them."""
+    arm, row, speed = table.arms[at], table.entries[at], table.speed[at : at + 1]
+    ours = [*(_latex_entry(entry) for entry in row), *(decimals(s.ratio, 2) or "--" for s in speed)]
+    lines = [" & ".join([latex(arm.title), *ours]) + r" \\"]
+    undecided = ["" if s.decided or s.ratio is None else "undecided" for s in speed]
+    remarks = [*(entry.remark for entry in row), *undecided]
+    if any(remarks):
+        small = [rf"\scriptsize {latex(remark)}" if remark else "" for remark in remarks]
+        lines.append(" & ".join(["", *small]) + r" \\")
+    printed = [*(decimals(entry.paper, table.places) for entry in row), *(decimals(s.paper, 2) for s in speed)]
+    if table.paper == "beside" and any(printed):
+        papers = [rf"\textit{{{value}}}" if value else "" for value in printed]
+        lines.append(" & ".join([r"\quad\textit{paper}", *papers]) + r" \\")
+    return lines
+
+
+def protocol_name(protocol: str) -> str:
+    """A protocol as a word before `checkpoint`."""
+    return protocol.replace("_", "-")
 
 
 def decimals(value: float | None, places: int) -> str:
@@ -192,9 +236,10 @@ def _latex_entry(entry: Entry) -> str:
 
 def _entry(results: Results, arm: Arm, column: Column, protocol: str, with_paper: bool) -> Entry:
     found = cell(results, column.name, arm.name, protocol)
-    paper = _paper_value(results, arm, column) if with_paper else None
+    paper = paper_value(results, arm, column) if with_paper else None
     names = macro_tasks(results) if column.name == MACRO else (column.name,)
-    flagged = sum(1 for name in names for run in results.of(name, arm.name) if has_flags(run, protocol))
+    runs = [run for name in names for run in chosen_runs(results, name, arm.name, protocol)]
+    flagged = sum(has_flags(run, protocol) for run in runs)
     return Entry(found, found.summary.centre(results.suite.statistic), found.summary.sd, paper, flagged)
 
 
@@ -202,48 +247,3 @@ def has_flags(run: Run, protocol: str) -> bool:
     """True when the run's checkpoint carries a flag such as `constant predictions`."""
     checkpoint = run.at(protocol)
     return checkpoint is not None and bool(checkpoint.flags)
-
-
-def _paper_value(results: Results, arm: Arm, column: Column) -> float | None:
-    if arm.published is None:
-        return None
-    layers = published_layers(arm.published, arm.layers, like_for_like=True)
-    if column.name == MACRO:
-        return paper_macro(arm.published, layers, _published_macro(results))
-    return paper_score(arm.published, layers, column.published)
-
-
-def _published_macro(results: Results) -> list[str | None]:
-    return [task.published for task in results.suite.tasks if task.in_macro]
-
-
-def _paper_rows(results: Results, arms: Sequence[Arm], columns: Sequence[Column]) -> tuple[PaperRow, ...]:
-    rows: dict[str, PaperRow] = {}
-    for arm in arms:
-        name = row_name(arm.published)
-        if name is None or name in rows:
-            continue
-        layers = published_layers(name, arm.layers, like_for_like=False)
-        values = tuple(
-            paper_macro(name, layers, _published_macro(results))
-            if column.name == MACRO
-            else paper_score(name, layers, column.published)
-            for column in columns
-        )
-        if any(value is not None for value in values):
-            rows[name] = PaperRow(name, layers, values)
-    return tuple(rows.values())
-
-
-def _note(results: Results, where: str) -> str:
-    suite = results.suite
-    if suite.synthetic:
-        return "The tasks are made from a synthetic language, not GLUE: the paper has nothing to set beside them."
-    if where == "none":
-        return "The paper prints no number for these rows and columns."
-    if set(_published_macro(results)) != set(TASKS) and len(macro_tasks(results)) > 1:
-        macro = "The paper's macro is taken here over the same tasks as ours, and is empty where it lacks one."
-    else:
-        macro = ""
-    lead = suite.comparison or ("" if suite.comparable else "The encoder, depth or protocol differs from the paper's.")
-    return " ".join(part for part in (lead, macro) if part)

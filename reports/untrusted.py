@@ -86,6 +86,11 @@ def number(value: object, where: str) -> float | None:
     return float(value)
 
 
+def real(value: object) -> float | None:
+    """A number as float, None for anything else, for values that are shown and not computed with."""
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
 def whole(value: object, where: str) -> int | None:
     """A whole number, or None for null; raises `ReportError` for anything else."""
     if value is None:

@@ -130,7 +130,9 @@ def walk(
     for step, rows in enumerate(training_rows(SEED, len(split), BATCH, STEPS)):
         inputs, labels = padded(split, rows)
         loss = loss_of(step, inputs, labels, rows)
-        gradients = dict(zip(weights, torch.autograd.grad(loss, list(weights.values()), allow_unused=True)))
+        gradients = dict(
+            zip(weights, torch.autograd.grad(loss, list(weights.values()), allow_unused=True), strict=True)
+        )
         if zeros:
             seen |= {name for name, gradient in gradients.items() if gradient is not None}
             for name in seen:

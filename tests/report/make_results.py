@@ -1,6 +1,7 @@
 """Write small results folders in the format of docs/results.md, for tests and for looking at a page.
 
-    python tests/report/make_results.py OUT [--kind full|glue|minilm|synthetic|partial|single]
+    python tests/report/make_results.py OUT [--kind full|glue|minilm|synthetic|partial|single
+                                                    |steps|depths|search|sweep|modules|schedules|transfer]
 
 Scores come from a fixed table plus a pseudo-random seed effect that is shared by the arms, so paired
 differences are steadier than the arms themselves, as in real sweeps. Nothing here is a measurement.
@@ -62,7 +63,9 @@ CENTRE = {
     "stsb": (88.9, 81.9, 84.9, 86.2, 88.0),
     "qnli": (91.2, 86.9, 88.0, 88.4, 89.1), "qqp": (89.8, 87.8, 88.1, 88.4, 89.3),
 }  # fmt: skip
-PARAMETERS = {6: 66_955_010, 3: 45_691_394, 12: 109_483_778}
+# (task, arm, seed), with the trial's index behind it where an arm is searched
+Key = tuple[str, str, int] | tuple[str, str, int, int]
+PARAMETERS = {12: 109_483_778, 11: 102_395_906, 6: 66_955_010, 4: 52_779_266, 3: 45_691_394}
 
 
 def number(*parts: object) -> random.Random:
@@ -70,17 +73,27 @@ def number(*parts: object) -> random.Random:
     return random.Random(hashlib.sha256(repr(parts).encode()).hexdigest())
 
 
-def score(task: str, arm: str, seed: int) -> float:
-    """A plausible score, 0 to 100, the same for the same arguments."""
-    at = list(ARMS).index(arm) if arm in ARMS else 2
+def known(arm: str) -> str | None:
+    """The arm of `ARMS` that a name such as `theseus-4` is a variant of, or None."""
+    return next((name for name in (arm, arm.split("-")[0]) if name in ARMS), None)
+
+
+def score(task: str, arm: str, seed: int, trial: int = 0) -> float:
+    """A plausible score, 0 to 100, the same for the same arguments; 60 for an arm that is no variant of `ARMS`."""
+    base = known(arm)
+    if base is None:
+        return 60.0
     spread = TASKS[task]["spread"]
     shared, own = number("seed", task, seed).gauss(0, 1), number("own", task, arm, seed).gauss(0, 1)
-    return CENTRE[task][at] + spread * (0.7 * shared + 0.55 * own)
+    moved = 0.0 if arm in ARMS else number("arm", arm).gauss(-1, 1)
+    moved += number("trial", task, arm, trial).gauss(-1, 1) if trial else 0.0
+    return CENTRE[task][list(ARMS).index(base)] + moved + spread * (0.7 * shared + 0.55 * own)
 
 
-def run_id(task: str, arm: str, seed: int) -> str:
+def run_id(task: str, arm: str, seed: int, trial: int = 0) -> str:
     """Sixteen hex digits, as the suite's ids are."""
-    return hashlib.sha256(f"{task}/{arm}/{seed}".encode()).hexdigest()[:16]
+    extra = f"/{trial}" if trial else ""
+    return hashlib.sha256(f"{task}/{arm}/{seed}{extra}".encode()).hexdigest()[:16]
 
 
 def write(path: Path, value: Any) -> None:
@@ -105,16 +118,19 @@ def make_results(
     tasks: Iterable[str] = ("cola", "mrpc", "rte", "sst2"),
     arms: Iterable[str] = tuple(ARMS),
     seeds: Iterable[int] = (1, 2, 3),
-    outcomes: Mapping[tuple[str, str, int], str] | None = None,
-    scores: Mapping[tuple[str, str, int], float] | None = None,
+    outcomes: Mapping[Key, str] | None = None,
+    scores: Mapping[Key, float] | None = None,
     speed: bool = True,
     speed_decided: bool = True,
     suite: Mapping[str, Any] | None = None,
     manifest: Mapping[str, Any] | None = None,
     arm_changes: Mapping[str, Mapping[str, Any]] | None = None,
+    held_out: Mapping[Key, tuple[float, float]] | None = None,
 ) -> Path:
     """Write a results folder into `root`. `outcomes` marks runs diverged, failed or missing, `scores`
-    fixes single scores, and the last three mappings are merged over suite.json, every manifest, and arms."""
+    fixes single scores, and `suite`, `manifest` and `arm_changes` are merged over suite.json, every manifest,
+    and arms. An arm whose change has `trials` runs each of them. Where the suite sets data aside, or
+    `held_out` fixes a run's (dev, held-out) scores, results have a held-out checkpoint."""
     document: dict[str, Any] = {**SUITE, "seeds": list(seeds), **(suite or {})}
     document["tasks"] = [task_entry(name, document["synthetic"]) for name in tasks]
     document["arms"] = [arm_entry(name, document, arm_changes or {}) for name in arms]
@@ -123,13 +139,16 @@ def make_results(
         for arm in document["arms"]:
             shared = arm["method"] == "predecessor" and not document["predecessor_per_seed"]
             for seed in document["seeds"][:1] if shared else document["seeds"]:
-                key = (task["name"], arm["name"], seed)
-                run = run_entry(key, arm["method"])
-                document["runs"].append(run)
-                outcome = (outcomes or {}).get(key, "done")
-                if outcome != "missing":
-                    value = (scores or {}).get(key, score(*key) if arm["name"] in ARMS else 60.0)
-                    write_run(root / run["folder"], document, arm, key, outcome, value, manifest or {})
+                for trial in range(len(arm.get("trials", [{}]))):
+                    key: Key = (task["name"], arm["name"], seed, trial) if "trials" in arm else (
+                        task["name"], arm["name"], seed)  # fmt: skip
+                    run = run_entry(key, arm["method"])
+                    document["runs"].append(run)
+                    outcome = (outcomes or {}).get(key, "done")
+                    if outcome != "missing":
+                        value = (scores or {}).get(key, score(*key))
+                        folder, apart = root / run["folder"], held_out_pair(key, value, document, held_out or {})
+                        write_run(folder, document, arm, key, outcome, value, manifest or {}, apart)
     write(root / "suite.json", document)
     if speed:
         write(root / "speed.json", {"schema": 1, "conditions": speed_conditions(document, speed_decided)})
@@ -149,30 +168,46 @@ def task_entry(name: str, synthetic: bool) -> dict[str, Any]:
 def arm_entry(name: str, suite: Mapping[str, Any], changes: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """An arm of suite.json; an unknown name becomes an unpublished arm of method kd."""
     layers = suite["encoder"]["layers"] if name == "predecessor" else suite["successor_layers"]
-    known = ARMS.get(name, {"title": name, "method": "kd", "published": None})
-    return {"name": name, "layers": layers, **known, **changes.get(name, {})}
+    entry = ARMS.get(name, {"title": name, "method": "kd", "published": None})
+    return {"name": name, "layers": layers, **entry, **changes.get(name, {})}
 
 
-def run_entry(key: tuple[str, str, int], method: str) -> dict[str, Any]:
-    """A run of suite.json."""
-    task, arm, seed = key
+def run_entry(key: Key, method: str) -> dict[str, Any]:
+    """A run of suite.json; `trial` is there only for a searched arm, as in folders of before there was search."""
+    task, arm, seed = key[:3]
     identity = run_id(*key)
     folder = f"{task}/{method}/seed-{seed}-{identity}"
-    return {"run_id": identity, "task": task, "arm": arm, "method": method, "seed": seed, "folder": folder}
+    trial = {"trial": key[3]} if len(key) == 4 else {}
+    return {"run_id": identity, "task": task, "arm": arm, "method": method, "seed": seed, "folder": folder} | trial
+
+
+def held_out_pair(
+    key: Key, value: float, suite: Mapping[str, Any], fixed: Mapping[Key, tuple[float, float]]
+) -> tuple[float, float] | None:
+    """Dev and held-out score of the checkpoint that held-out data chose, None where nothing is set aside."""
+    if key in fixed:
+        return fixed[key]
+    if not suite.get("held_out"):
+        return None
+    return value + number("apart", *key).gauss(0, 0.2), value + 1.5 + number("set aside", *key).gauss(0, 0.4)
 
 
 def write_run(
-    folder: Path, suite: Mapping[str, Any], arm: Mapping[str, Any], key: tuple[str, str, int], outcome: str,
-    value: float, manifest: Mapping[str, Any],
+    folder: Path, suite: Mapping[str, Any], arm: Mapping[str, Any], key: Key, outcome: str,
+    value: float, manifest: Mapping[str, Any], apart: tuple[float, float] | None,
 ) -> None:  # fmt: skip
     """One run folder: config, manifest, result and the evaluations on the way."""
-    task, name, seed = key
+    task, name, seed = key[:3]
     identity = run_id(*key)
     layers, done, steps = arm["layers"], outcome == "done", 600
     device = {"device": "cuda", "precision": "bfloat16", "threads": 8}
     lift = 0.35 * number("lift", *key).random()
     last = {"step": steps, "epoch": 3.0, "metrics": metrics(task, value), "score": value, "flags": []}
     best = last | {"step": 400, "epoch": 2.0, "metrics": metrics(task, value + lift), "score": value + lift}
+    held_out = {}
+    if apart is not None:
+        chosen = last | {"metrics": metrics(task, apart[0]), "score": apart[0], "held_out_score": apart[1]}
+        held_out = {"held_out": chosen if done else None}
     parameters = PARAMETERS.get(layers, 17_390_210)
     trainable = 42_527_232 if arm["method"] == "theseus" else parameters
     seconds = (61.0 if layers == 12 else 44.0 if name == "finetune" else 52.0) + number("t", *key).random()
@@ -197,7 +232,7 @@ def write_run(
         "steps": steps if done else 41, "epochs": 3.0 if done else 0.2, "layers": layers, "parameters": parameters,
         "trainable_parameters": trainable, "train_seconds": seconds, "examples_per_second": 19200 / seconds,
         "peak_memory_bytes": 3_100_000_000,
-    })  # fmt: skip
+    } | held_out)  # fmt: skip
     lines = [json.dumps(point(key, arm["method"], step, steps, value)) for step in range(50, steps + 1, 50)]
     (folder / "metrics.jsonl").write_text("\n".join(lines[: None if done else 1]) + "\n", encoding="utf-8")
 
@@ -208,7 +243,7 @@ def metrics(task: str, value: float) -> dict[str, float]:
     return {n: (value + (0.5 - i) * (len(names) - 1)) / 100 for i, n in enumerate(names)}
 
 
-def point(key: tuple[str, str, int], method: str, step: int, steps: int, value: float) -> dict[str, Any]:
+def point(key: Key, method: str, step: int, steps: int, value: float) -> dict[str, Any]:
     """One line of metrics.jsonl."""
     done = step / steps
     noise = number("loss", *key, step).gauss(0, 0.012)
@@ -223,16 +258,22 @@ def point(key: tuple[str, str, int], method: str, step: int, steps: int, value: 
 
 
 def speed_conditions(suite: Mapping[str, Any], decided: bool) -> list[dict[str, Any]]:
-    """Two conditions: one decided unless asked otherwise, one that never is."""
-    deep, shallow = suite["encoder"]["layers"], suite["successor_layers"]
+    """For every depth two conditions: one decided unless asked otherwise, one that never is."""
+    depths = {arm["layers"] for arm in suite["arms"] if arm["method"] != "predecessor"} or {suite["successor_layers"]}
+    return [c for depth in sorted(depths, reverse=True) for c in two_conditions(suite, depth, decided)]
+
+
+def two_conditions(suite: Mapping[str, Any], shallow: int, decided: bool) -> list[dict[str, Any]]:
+    """An accelerator and a CPU; the successor's time goes with its depth."""
+    deep, part = suite["encoder"]["layers"], shallow / suite["successor_layers"]
     base = {"precision": "float32", "attention": "sdpa", "length": 128, "predecessor_layers": deep,
             "successor_layers": shallow, "rounds": 60, "confidence": 0.95}  # fmt: skip
     gpu = base | {
         "device": "cuda", "device_name": "one 80 GB accelerator", "precision": "bfloat16", "threads": 8,
         "batch_size": 32,
-        "ratio": 1.97, "ratio_low": 1.95, "ratio_high": 1.99, "decided": decided,
+        "ratio": 1.97 / part, "ratio_low": 1.95 / part, "ratio_high": 1.99 / part, "decided": decided,
         "predecessor": {"p50": 0.0121, "p90": 0.0124, "p99": 0.0131},
-        "successor": {"p50": 0.00614, "p90": 0.0063, "p99": 0.0071},
+        "successor": {"p50": 0.00614 * part, "p90": 0.0063 * part, "p99": 0.0071 * part},
         "ratios": [1.96, 1.98], "predecessor_seconds": [0.0121], "successor_seconds": [0.00614],
     }  # fmt: skip
     cpu = base | {
@@ -256,6 +297,44 @@ SYNTHETIC: dict[str, Any] = {
     "comparison": "The tasks are made from a small artificial grammar.",
     "encoder": {"name": "toy-encoder", "revision": None, "layers": 4, "hidden_size": 64}, "successor_layers": 2,
 }  # fmt: skip
+STEPS: dict[str, dict[str, Any]] = {
+    "theseus-start": {"title": "Fine-tuning from the predecessor's layers", "method": "finetune", "published": None},
+    "theseus-rate": {"title": "+ replacing, constant rate", "method": "theseus", "published": None},
+    "theseus-freeze": {"title": "+ predecessor frozen", "method": "theseus", "published": None},
+    "theseus": {"title": "+ curriculum", "method": "theseus", "published": "BERT-of-Theseus"},
+    "kd-start": {"title": "KD, same start", "method": "kd", "published": None},
+}
+DEPTHS: dict[str, dict[str, Any]] = {
+    f"{name}-{depth}": ARMS[name] | {"title": f"{ARMS[name]['title']}, {depth} layers", "layers": depth}
+    for depth in (6, 4, 3)
+    for name in ("finetune", "theseus")
+}
+SEARCH: dict[str, dict[str, Any]] = {
+    "finetune": {"trials": [{"training.learning_rate": rate} for rate in (1e-5, 2e-5)]},
+    "kd": {"trials": [{"training.learning_rate": rate, "options.alpha": alpha} for rate in (1e-5, 2e-5)
+                      for alpha in (0.2, 0.5)]},
+    "theseus": {"trials": [{"training.learning_rate": rate, "options.rate.base": base} for rate in (1e-5, 2e-5)
+                           for base in (0.1, 0.3, 0.5)]},
+}  # fmt: skip
+SWEEP: dict[str, dict[str, Any]] = {
+    f"theseus-{rate}-{at}": {"title": f"Theseus, p = {at}, learning rate {rate}", "method": "theseus",
+                             "published": None, "group": f"learning rate {rate}", "x": at}
+    for rate in ("2e-5", "5e-5")
+    for at in (0.1, 0.3, 0.5, 0.7, 0.9)
+}  # fmt: skip
+MODULES: dict[str, dict[str, Any]] = {
+    f"theseus-module-{n}": {"title": f"Module {n} replaced", "method": "theseus", "layers": 11,
+                            "published": f"module {n} replaced"}
+    for n in range(1, 7)
+}  # fmt: skip
+SCHEDULES: dict[str, dict[str, Any]] = {
+    f"theseus-{name.lower()}": {"title": name, "method": "theseus", "published": name}
+    for name in ("Constant", "Anti-curriculum", "Curriculum")
+}
+TRANSFER: dict[str, dict[str, Any]] = {
+    "theseus-mnli": {"title": "BERT-of-Theseus from MNLI", "method": "finetune", "published": "BERT-of-Theseus (MNLI)"},
+    "finetune": {},
+}
 KINDS: dict[str, dict[str, Any]] = {
     "full": {},
     "glue": {"tasks": tuple(TASKS), "seeds": (1, 2, 3, 4, 5), "suite": {"statistic": "median"}},
@@ -268,6 +347,36 @@ KINDS: dict[str, dict[str, Any]] = {
         "speed_decided": False, "manifest": {"code_dirty": True},
     },
     "single": {"tasks": ("rte",), "seeds": (1,), "speed": False},
+    "steps": {
+        "tasks": ("mrpc", "rte"), "arms": ("predecessor", *STEPS), "arm_changes": STEPS,
+        "suite": {"title": "One change at a time", "steps": [name for name in STEPS if name != "kd-start"], "table": 2},
+    },
+    "depths": {
+        "arms": ("predecessor", *DEPTHS), "arm_changes": DEPTHS,
+        "suite": {"title": "GLUE with BERT-base, 12 to 6, 4 and 3 layers", "table": 7},
+    },
+    "search": {
+        "tasks": ("cola", "rte"), "arms": ("predecessor", *SEARCH), "arm_changes": SEARCH,
+        "outcomes": {("cola", "kd", 2, 1): "diverged", ("rte", "theseus", 1, 4): "missing"},
+        "suite": {"title": "The paper's search", "protocol": "held_out", "held_out": 0.1, "unequal_budget": True,
+                  "table": 2},
+    },
+    "sweep": {
+        "tasks": ("mrpc", "rte"), "arms": ("predecessor", *SWEEP, "theseus"), "arm_changes": SWEEP,
+        "suite": {"title": "Replacing rates", "x_title": "replacing rate"},
+    },
+    "modules": {
+        "tasks": ("qnli", "mnli", "qqp"), "arms": ("predecessor", *MODULES), "arm_changes": MODULES, "speed": False,
+        "suite": {"title": "One module at a time", "table": 5},
+    },
+    "schedules": {
+        "tasks": tuple(TASKS), "arms": ("predecessor", *SCHEDULES), "arm_changes": SCHEDULES,
+        "suite": {"title": "Schedules", "table": 6},
+    },
+    "transfer": {
+        "tasks": tuple(name for name in TASKS if name != "cola"), "arms": ("predecessor", *TRANSFER),
+        "arm_changes": TRANSFER, "suite": {"title": "Compressed on MNLI", "table": 4},
+    },
 }  # fmt: skip
 
 if __name__ == "__main__":

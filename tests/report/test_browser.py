@@ -49,7 +49,7 @@ def browser() -> str:
     return found
 
 
-@pytest.fixture(scope="module", params=["full", "partial", "synthetic"])
+@pytest.fixture(scope="module", params=["full", "partial", "synthetic", "steps", "depths", "search", "sweep"])
 def page(request, tmp_path_factory) -> Path:
     return render(make_results(tmp_path_factory.mktemp(request.param), **KINDS[request.param]))
 

@@ -58,7 +58,7 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory) -> dict[str, Path]:
     """Each kind of results folder rendered once."""
-    kinds = [kind for kind in KINDS if kind != "glue"]
+    kinds = [kind for kind in KINDS if kind not in ("glue", "schedules", "transfer")]
     root = tmp_path_factory.mktemp("pages")
     return {kind: render(make_results(root / kind, **KINDS[kind])) for kind in kinds}
 
@@ -77,7 +77,10 @@ def test_three_files_are_written_where_asked(pages, tmp_path):
     assert (elsewhere.parent / config).resolve().is_file()
 
 
-@pytest.mark.parametrize("kind", ["full", "minilm", "synthetic", "partial", "single"])
+EVERY_KIND = ["full", "minilm", "synthetic", "partial", "single", "steps", "depths", "search", "sweep", "modules"]
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND)
 def test_the_page_needs_nothing_but_itself(pages, kind):
     page = parsed(pages[kind])
     html = pages[kind].read_text(encoding="utf-8")
@@ -100,7 +103,7 @@ def test_the_page_needs_nothing_but_itself(pages, kind):
             assert (pages[kind].parent / target).is_file(), target
 
 
-@pytest.mark.parametrize("kind", ["full", "partial"])
+@pytest.mark.parametrize("kind", ["full", "partial", "steps", "depths", "search", "sweep"])
 def test_rendering_again_gives_the_same_bytes(pages, kind):
     folder = pages[kind].parent
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
@@ -126,6 +129,81 @@ def test_differences_are_on_the_page(pages):
     row = next(r for r in parsed(pages["full"]).rows if r[0] == "Vanilla KD" and "to" in r[1])
     assert row[5].startswith(f"+{found.mean:.1f}")
     assert row[6] == f"{found.detectable:.1f}"
+
+
+def row_of(page: Page, *start: str) -> list[str]:
+    """The first table row whose first cell starts so; a second text must be in one of its cells."""
+    return next(
+        row for row in page.rows if row and row[0].startswith(start[0]) and all(any(t in c for c in row) for t in start)
+    )
+
+
+def test_steps_are_drawn_and_tabled(pages):
+    page, results = parsed(pages["steps"]), read(pages["steps"].parent.parent)
+    found = difference(results, MACRO, "theseus", "theseus-freeze", "last")
+    row = row_of(page, "+ curriculum", "3 seeds")
+    assert row[2] == f"+{found.mean:.1f}"
+    assert row[3] == f"+{found.low:.1f} to +{found.high:.1f}"
+    assert row[4:] == ["3 seeds", "above"]
+    assert row_of(page, "Last step against the first")[4] == "3 seeds"
+    assert 'id="fig-steps-t"' in pages["steps"].read_text(encoding="utf-8")
+    assert "KD, same start" not in [r[0] for r in page.rows if len(r) == 6 and r[4] == "3 seeds"]
+    assert "Step by step" not in parsed(pages["full"]).text
+
+
+def test_a_search_says_what_it_chose_and_how_unequal_it_was(pages):
+    page, html = parsed(pages["search"]), pages["search"].read_text(encoding="utf-8")
+    said = "Arms had unequal search budgets"
+    assert html.index(said) < html.index("<main>") < html.rindex(said)
+    assert "Fine-tuning 2, Vanilla KD 4, BERT-of-Theseus 6" in page.text
+    assert row_of(page, "Vanilla KD", "learning rate")[1] == "4"
+    assert "10 % of train, set aside, chooses instead" in page.text
+    heads = row_of(page, "Arm", "Worth of")
+    assert heads[-2:] == ["Best on held-out", "Worth ofchoosing on dev"]
+    assert "CoLA, Vanilla KD: trial 1 seed 2 diverged" in page.text
+    assert "RTE, BERT-of-Theseus: trial 4 seed 1 not run yet" in page.text
+    for other in ("full", "minilm"):
+        text = parsed(pages[other]).text
+        assert said not in text
+        assert "Worth of" not in text
+        assert "What the search chose" not in text
+
+
+def test_depths_stand_with_their_speed_up_beside_table_seven(pages):
+    page = parsed(pages["depths"])
+    assert "Dev scores, beside Table 7 of the paper" in page.text
+    rows = {row[0]: row for row in page.rows if "paper" in row[-1]}
+    assert [row[-1] for row in rows.values()] == [
+        "1.00×1.00×paper",
+        *["1.97×1.94×paper"] * 2,
+        *["2.96×2.82×paper"] * 2,
+        *["3.94×3.66×paper"] * 2,
+    ]
+    four = rows["BERT-of-Theseus, 4 layers 4L"]
+    assert [cell[-9:] for cell in four[1:5]] == ["41.3paper", "87.5paper", "61.9paper", "89.1paper"]
+    assert "BERT-of-Theseus, 4 layers − Fine-tuning, 4 layers" in [row[0] for row in page.rows]
+    assert "BERT-of-Theseus, 6 layers − Fine-tuning, 4 layers" not in [row[0] for row in page.rows]
+
+
+def test_modules_show_the_change_from_the_predecessor(pages):
+    page, results = parsed(pages["modules"]), read(pages["modules"].parent.parent)
+    found = difference(results, "qnli", "theseus-module-1", "predecessor", "last")
+    row = row_of(page, "Module 1 replaced", "−3.37 paper")
+    assert row[2].strip().startswith(f"−{-found.mean:.1f}")
+    assert row[4].endswith("−2.31 paper")  # the mean of −3.37, −2.65 and −0.90
+    assert "88.50" in row_of(page, "Module 1 replaced", "88.50")[2]
+
+
+def test_a_sweep_draws_a_line_per_group(pages):
+    html = pages["sweep"].read_text(encoding="utf-8")
+    assert "Score against replacing rate" in html
+    assert re.findall(r'id="fig-sweep-(\w+)-t"', html) == ["mrpc", "rte", "macro"]
+    assert "learning rate 2e-5: " in html
+
+
+def test_the_preview_folder_of_before_still_renders(tmp_path):
+    page = parsed(render(ROOT / "results" / "minilm-preview", tmp_path))
+    assert "GLUE with MiniLM-L6" in page.text
 
 
 def test_synthetic_suites_say_so_everywhere_and_show_no_paper(pages):

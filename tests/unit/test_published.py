@@ -10,11 +10,14 @@ from reports.published import (
     FOLDER,
     TASKS,
     claims,
+    paper_cell,
+    paper_change,
     paper_macro,
     paper_score,
     paper_speed_up,
     published_layers,
     published_tables,
+    table_rows,
 )
 
 ROUNDING = 0.1
@@ -111,6 +114,33 @@ def test_blank_is_blank_and_never_zero():
 )
 def test_paper_score(method, layers, task, value):
     assert paper_score(method, layers, task) == value
+
+
+def test_the_named_table_is_asked_first():
+    assert [paper_score("BERT-base", 12, "QNLI", table=t) for t in (None, 2, 5)] == [91.2, 91.2, 91.87]
+    assert paper_score("BERT-base", 12, "RTE", table=5) == 71.1
+    assert paper_cell("BERT-base", 12, "RTE", table=5) == (71.1, 2)
+    assert paper_cell("BERT-base", 12, "RTE", table=4) == (71.1, 4)
+    assert paper_score("module 4 replaced", 11, "MNLI", table=5) == 83.34
+    assert paper_score("module 4 replaced", 11, "MNLI") is None
+    assert paper_score("BERT-of-Theseus (MNLI)", 6, "RTE", table=4) == 70.1
+    assert paper_score("BERT-of-Theseus (MNLI)", 6, "CoLA", table=4) is None
+    assert paper_score("BERT-of-Theseus", 4, "RTE", table=7) == 61.9
+    assert published_layers("module 4 replaced", 6, like_for_like=False, table=5) == 11
+    assert published_layers("module 4 replaced", 11, like_for_like=True) is None
+
+
+def test_rows_of_a_table_in_its_order():
+    assert table_rows(4) == (("BERT-base", 12), ("DistilBERT", 6), ("PD-BERT", 6), ("BERT-of-Theseus (MNLI)", 6))
+    assert [name for name, _ in table_rows(6)] == ["Constant", "Anti-curriculum", "Curriculum"]
+    assert len(table_rows(7)) == 7
+
+
+def test_changes_as_printed():
+    assert paper_change("module 1 replaced", ["QNLI"]) == -3.37
+    assert paper_change("module 1 replaced", ["QNLI", "MNLI", "QQP"]) == pytest.approx((-3.37 - 2.65 - 0.90) / 3)
+    assert paper_change("module 1 replaced", ["QNLI", "RTE"]) is None
+    assert paper_change("BERT-base", ["QNLI"]) is None
 
 
 def test_macro_over_all_eight_is_the_printed_one():

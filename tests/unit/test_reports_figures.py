@@ -6,8 +6,10 @@ from xml.etree import ElementTree
 import matplotlib as mpl
 import pytest
 
-from reports.figures import VARIABLES, Style, difference_panel, latency_figure, loss_panel, rate_panel, score_panel
-from reports.reader import Arm, read
+from reports.drawing import VARIABLES, Style
+from reports.figures import difference_panel, latency_figure, loss_panel, rate_panel, score_panel
+from reports.reader import read
+from reports.results import Arm
 from reports.statistics import difference
 from reports.tables import main_table
 from tests.report.make_results import make_results
@@ -35,7 +37,7 @@ def drawn(results) -> dict[str, str]:
         "rate": rate_panel(results, "rte", "RTE"),
         "latency": latency_figure(
             results,
-            results.speed[0],
+            results.speed[:1],
             {arm.name: entry for arm, entry in zip(table.arms, columns["rte"][1], strict=True)},
             "RTE",
         ),
@@ -106,7 +108,7 @@ def test_nothing_to_draw_draws_nothing(tmp_path):
     assert score_panel(results, table.columns[0], [row[0] for row in table.entries], "last") is None
     assert loss_panel(results, "rte", "RTE") is None
     assert rate_panel(results, "rte", "RTE") is None
-    assert latency_figure(results, results.speed[0], {"kd": table.entries[0][0]}, "RTE") is None
+    assert latency_figure(results, results.speed[:1], {"kd": table.entries[0][0]}, "RTE") is None
 
 
 def test_hostile_titles_stay_text(tmp_path):
