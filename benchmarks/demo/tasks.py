@@ -98,14 +98,14 @@ def inference(rng: Random, topic: str) -> Example:
 
 # name: seed, columns, maker, {split: size}
 TASKS: dict[str, tuple[int, tuple[str, ...], Callable[[Random, str], Example], dict[str, int]]] = {
-    "syn-cola": (101, ("sentence",), acceptability, {"train": 1_500, "validation": 800}),
-    "syn-sst2": (102, ("sentence",), polarity, {"train": 1_500, "validation": 800}),
-    "syn-stsb": (103, ("sentence1", "sentence2"), likeness, {"train": 1_280, "validation": 600}),
+    "syn-cola": (101, ("sentence",), acceptability, {"train": 1_670, "validation": 800}),
+    "syn-sst2": (102, ("sentence",), polarity, {"train": 1_670, "validation": 800}),
+    "syn-stsb": (103, ("sentence1", "sentence2"), likeness, {"train": 1_424, "validation": 600}),
     "syn-mnli": (
         104,
         ("premise", "hypothesis"),
         inference,
-        {"train": 1_280, "validation_matched": 500, "validation_mismatched": 500},
+        {"train": 1_424, "validation_matched": 500, "validation_mismatched": 500},
     ),
 }
 
