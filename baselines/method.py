@@ -101,6 +101,8 @@ class Method(BaseModel, ABC):
 
     def check(self, encoder: int, layers: int) -> None:
         """Raises `ValueError` for options that do not fit these depths."""
+        if not self.own_encoder and not 0 < layers < encoder:
+            raise ValueError(f"a successor of {layers} layers is not shallower than the encoder's {encoder}")
 
     @abstractmethod
     def build(self, given: Given) -> nn.Module:

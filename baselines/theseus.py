@@ -88,7 +88,8 @@ class TheseusMethod(Method):
         return len(set(self.replace or range(layers)))
 
     def check(self, encoder: int, layers: int) -> None:
-        if not 0 < layers < encoder or encoder % layers:
+        super().check(encoder, layers)
+        if encoder % layers:
             raise ValueError(f"successor_layers = {layers} does not divide the encoder's {encoder} layers")
         if self.replace is not None and (not self.replace or max(self.replace) > layers):
             raise ValueError(f"replace = {self.replace}: there are modules 1 to {layers}")

@@ -82,8 +82,13 @@ class Arm(Config):
                 raise ValueError(f"grid key {key!r}: write options.… or training.…")
         if self.grid and self.intermediate:
             raise ValueError("an arm with an intermediate task cannot have a grid: search the compression by itself")
-        for number in range(len(self.trials())):
-            self.at_trial(number).build()
+        seen: list[Any] = []
+        for number, trial in enumerate(self.trials()):
+            arm = self.at_trial(number)
+            resolved = (arm.build(), Training.model_validate(arm.training))
+            if resolved in seen:
+                raise ValueError(f"grid: {trial} is the same trial as an earlier one")
+            seen.append(resolved)
         return self
 
     def build(self) -> Method:
@@ -107,9 +112,11 @@ class Arm(Config):
         trial = self.trials()[number]
         for key, value in trial.items():
             *parents, last = key.split(".")
-            section = changed
+            section: Any = changed
             for parent in parents:
-                section = section.setdefault(parent, {})
+                section = section.setdefault(parent, {}) if isinstance(section, dict) else None
+            if not isinstance(section, dict):
+                raise ValueError(f"grid key {key!r}: what it stands in is a plain value, not a section")
             section[last] = value
         arm = self.model_copy(update={**changed, "grid": {}})
         try:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 import json
-import math
 import time
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -107,7 +106,7 @@ class Evaluations:
         best, chosen = self.kept.get("selected"), self.kept.get("held_out")
         if best is None or new.scored.score > best.scored.score:
             changed.add("selected")
-        if new.held_out is not None and (chosen is None or new.held_out > (chosen.held_out or -math.inf)):
+        if new.held_out is not None and (chosen is None or chosen.held_out is None or new.held_out > chosen.held_out):
             changed.add("held_out")
         self.kept |= dict.fromkeys(changed, new)
         reported = self.run.config["checkpoint"]

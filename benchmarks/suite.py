@@ -180,7 +180,7 @@ def suite_path(name: str) -> Path:
     """The file of a built-in suite, or of a `.toml` path. Raises `SuiteError` if there is none."""
     path = Path(name) if name.endswith(".toml") or os.sep in name else FOLDER / f"{name}.toml"
     if not path.is_file():
-        raise SuiteError(f"no suite {name!r}: {nearest(name, available())} A suite is one of these or a .toml file")
+        raise SuiteError(f"no suite {name!r}: {nearest(name, available())} Or give a .toml file's path")
     return path
 
 
@@ -201,8 +201,10 @@ def _set(tree: dict[str, Any], override: str) -> None:
     tree[last] = value
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, extending: tuple[Path, ...] = ()) -> dict[str, Any]:
     """A suite file as plain data, over the one it extends."""
+    if path.resolve() in extending:
+        raise SuiteError(f"{path.name}: extends goes round in a circle: {' -> '.join(p.stem for p in extending)}")
     try:
         tree = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -213,17 +215,29 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(parent, str):
         raise SuiteError(f"{path.name}: extends = {parent!r}: name one suite")
     beside = path.parent / f"{parent}.toml"
-    base = _read(beside if beside.is_file() and beside != path else suite_path(parent))
+    place = beside if beside.is_file() and beside != path else suite_path(parent)
+    base = _read(place, (*extending, path.resolve()))
     merged = overlaid(base, tree)
-    if "arms" in tree:
+    if isinstance(tree.get("arms"), dict):
         merged["arms"] = tree["arms"]
-        # the base's options per task are for arms of the base
-        for name, settings in (merged.get("task") or {}).items():
-            own = tree.get("task", {}).get(name, {}).get("options", {})
-            inherited = {arm: options for arm, options in settings.get("options", {}).items() if arm in tree["arms"]}
-            merged["task"][name] = {**settings, "options": {**inherited, **own}}
         merged["steps"] = tree.get("steps", [])
+        merged["task"] = _without_lost_arms(merged.get("task", {}), tree)
     return merged
+
+
+def _without_lost_arms(sections: Any, tree: dict[str, Any]) -> Any:
+    """The `task` sections without options for arms of the base that `tree` lacks; its own stay, to be checked."""
+    if not isinstance(sections, dict):
+        return sections
+    result = dict(sections)
+    for task, settings in sections.items():
+        options = settings.get("options") if isinstance(settings, dict) else None
+        if not isinstance(options, dict):
+            continue
+        own = tree.get("task", {}).get(task, {}).get("options", {})
+        kept = {arm: value for arm, value in options.items() if arm in tree["arms"] or arm in own}
+        result[task] = {**settings, "options": kept}
+    return result
 
 
 def load_suite(name: str, overrides: Sequence[str] = ()) -> Suite:

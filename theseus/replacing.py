@@ -119,6 +119,9 @@ class Theseus:
         if not 0 < layers < depth or depth % layers:
             fitting = ", ".join(str(k) for k in range(depth - 1, 0, -1) if depth % k == 0)
             raise TheseusError(f"{depth} layers cannot be split into {layers} modules of equal size: use {fitting}")
+        for name, given, known in (("mix", mix, ("draw", "blend")), ("draw", draw, ("step", "forward"))):
+            if given not in known:
+                raise TheseusError(f"unknown {name} {given!r}: use {' or '.join(known)}")
         if steps is not None and (message := unreached_warning(rate, steps)):
             warnings.warn(message, stacklevel=2)
         self._rate, self._mix, self._draw_at = rate, mix, draw
@@ -133,9 +136,12 @@ class Theseus:
         self._hook = self.model.register_forward_pre_hook(self._before_forward)
         self.model.train()  # from_pretrained leaves eval mode, in which nothing is replaced and nothing dropped out
 
-    @staticmethod
-    def _sources(init: Choice | Sequence[int], model: nn.Module, layers: int) -> list[nn.Module]:
-        blocks = find_blocks(model).layers
+    def _sources(self, init: Choice | Sequence[int], model: nn.Module, layers: int) -> list[nn.Module]:
+        blocks, own = find_blocks(model).layers, find_blocks(self.model).layers
+        if [p.shape for p in blocks[0].parameters()] != [p.shape for p in own[0].parameters()]:
+            raise TheseusError(
+                f"init_from: the layers of {type(model).__name__} have other shapes than the predecessor's"
+            )
         indices = choose_layers(init, len(blocks), layers)
         check_indices(indices, len(blocks))
         return [blocks[index] for index in indices]
