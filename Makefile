@@ -35,7 +35,7 @@ report: $(STAMP) ## write the HTML report of the last suite again
 	@$(PY) -m benchmarks report $(ARGS)
 
 test: $(STAMP) ## the fast tests; other tiers: ARGS="-m slow", ARGS="-m nightly"
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest -n auto --dist loadfile $(ARGS)
 
 lint: $(STAMP) ## ruff (rules and format) and mypy
 	@$(PY) -m ruff check $(CODE) .ci

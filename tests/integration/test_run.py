@@ -312,7 +312,10 @@ def test_data_that_changed_never_meets_old_results(inputs, finished, tmp_path, c
     assert status == {("rte", "missing"), ("stsb", "done")}
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "how",
+    [signal.SIGTERM, *(pytest.param(how, marks=pytest.mark.slow) for how in (signal.SIGINT, signal.SIGKILL))],
+)
 def test_a_stopped_runner_leaves_no_worker_behind_and_goes_on_later(inputs, tmp_path, how):
     arguments = ["--tasks", "rte", "--seeds", "1", "--methods", "finetune", "--results", str(tmp_path)]
     command = [sys.executable, "-m", "benchmarks", "run", str(inputs), *arguments]
