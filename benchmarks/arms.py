@@ -42,8 +42,9 @@ class Arm(Config):
     `title` and `published` name its row here and in the paper's tables. `layers`: the successor's depth where it
     is not the suite's. `encoder`: the compressed checkpoint a `pretrained` arm starts from. `grid`: lists of
     values by dotted key, `options.…` or `training.…`; their product is the arm's trials. `trainable_parameters`:
-    how many it is declared to train, head left out; the plan refuses any other number. `group` and `x`: its place
-    in a sweep's figure.
+    how many it is declared to train, head left out; the plan refuses any other number. `optional`: where its
+    checkpoint cannot be had the arm is left out with a warning instead of stopping the suite. `group` and `x`: its
+    place in a sweep's figure.
     """
 
     method: str
@@ -56,6 +57,7 @@ class Arm(Config):
     grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
     encoder: Encoder | None = None
     intermediate: Intermediate | None = None
+    optional: bool = False
     trainable_parameters: Annotated[int, Field(ge=1)] | None = None
     group: str | None = None
     x: float | None = None
@@ -134,11 +136,18 @@ def _of(trial: dict[str, Any]) -> str:
 
 
 def overlaid(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """`over` on top of `base`, section by section, neither changed."""
+    """`over` on top of `base`, section by section, neither changed.
+
+    A section that says its `kind` is one choice, and is replaced as a whole: a constant rate has no use for the
+    base of a linear one.
+    """
     result = dict(base)
     for key, value in over.items():
         inner = result.get(key)
-        result[key] = overlaid(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+        if isinstance(inner, dict) and isinstance(value, dict) and "kind" not in value:
+            result[key] = overlaid(inner, value)
+        else:
+            result[key] = value
     return result
 
 

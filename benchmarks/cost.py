@@ -7,6 +7,7 @@ are at hand, their measured time is used instead of the estimate.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -66,7 +67,7 @@ def mean_tokens(run: Run) -> float:
 
 
 def estimate(run: Run, suite: Suite) -> Estimate:
-    """Operations and seconds of one run's training, from counts and the measured rate."""
+    """Operations and seconds of one run's training and evaluations, from counts and the measured rate."""
     hidden = suite.encoder.hidden_size
     intermediate = suite.encoder.shape.get("intermediate_size", 4 * hidden)
     tokens = mean_tokens(run)
@@ -74,7 +75,10 @@ def estimate(run: Run, suite: Suite) -> Estimate:
     examples = run.steps * run.training.batch_size
     depth = suite.encoder.layers if run.encoder == run.suite_encoder else run.layers
     units = run.build().work(depth, run.modules if depth == suite.encoder.layers else run.layers, run.steps)
-    operations = examples * tokens * per_token * units
+    every = run.training.evaluate_every
+    evaluations = math.ceil(run.steps / every) if isinstance(every, int) else math.ceil(run.training.epochs)
+    evaluated = sum(run.task.dev.values()) + round(run.held_out * run.task.train_rows)
+    operations = tokens * per_token * (examples * units + evaluations * evaluated * run.layers)
     compute = operations / (matmul_rate(run.device, hidden) * SHARE_OF_MATMUL_RATE)
     fixed = run.steps * run.training.micro_batches * units / 3.0 * SECONDS_PER_LAYER_CALL
     return Estimate(operations, SECONDS_PER_RUN + compute + fixed, measured=False)
@@ -82,16 +86,16 @@ def estimate(run: Run, suite: Suite) -> Estimate:
 
 def estimates(runs: Sequence[Run], suite: Suite, store: Store) -> dict[str, Estimate]:
     """An estimate per run id; where another seed of the cell is done, its time."""
-    took: dict[tuple[str, str], list[float]] = {}
+    took: dict[tuple[str, str, int], list[float]] = {}
     for run in runs:
         result = store.result(run)
         if result and result["status"] == "done":
-            took.setdefault((run.task.name, run.arm), []).append(result["train_seconds"])
-    cells: dict[tuple[str, str], Estimate] = {}
+            took.setdefault((run.task.name, run.arm, run.trial), []).append(result["train_seconds"])
+    cells: dict[tuple[str, str, int], Estimate] = {}
     for run in runs:
-        cell = (run.task.name, run.arm)
+        cell = (run.task.name, run.arm, run.trial)
         if cell not in cells:
             guess = estimate(run, suite)
             seconds = took.get(cell)
             cells[cell] = Estimate(guess.operations, sum(seconds) / len(seconds), True) if seconds else guess
-    return {run.id: cells[(run.task.name, run.arm)] for run in runs}
+    return {run.id: cells[(run.task.name, run.arm, run.trial)] for run in runs}

@@ -16,7 +16,7 @@ from baselines.method import Given
 from benchmarks import device as devices
 from benchmarks.batches import Tokens, tokenise
 from benchmarks.data import TRAIN
-from benchmarks.encoder import EncoderSource, fetch, load_pretrained
+from benchmarks.encoder import EncoderSource, load_pretrained
 from benchmarks.evaluation import predecessor_outputs
 from benchmarks.plan import Plan, Run
 from benchmarks.streams import stream_seed
@@ -26,7 +26,6 @@ from theseus import keep_layers
 
 def dry_run(plan: Plan, runs: Sequence[Run], steps: int, say: Callable[[str], None]) -> None:
     """`steps` optimizer steps of every cell, one line each with loss and seconds a step."""
-    fetch(plan.encoder, plan.suite.encoder.sha256)
     devices.apply(plan.device)
     if plan.encoder.random:
         say("dry run on random weights; words are hashed to ids in place of the tokenizer")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,10 @@ from transformers.utils import logging
 from benchmarks.errors import ROOT, SuiteError
 from benchmarks.settings import Encoder
 from benchmarks.tasks import Task
-from theseus import find_blocks
+from theseus import find_blocks, parameters_by_part
 
 WEIGHTS = "model.safetensors"
+FETCHED = ("*.json", "*.txt")
 VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model")
 
 logging.set_verbosity_error()  # "some weights were newly initialized" is the head, and is meant to be
@@ -71,8 +72,9 @@ def find_encoder(encoder: Encoder, own: str | None = None) -> EncoderSource:
             where = f"arms.{own}.encoder.path" if own else "ENCODER_DIR"
             raise SuiteError(f"encoder {encoder.name}: set {where} to its save_pretrained folder, or encoder.revision")
         return EncoderSource(
-            encoder.name, encoder.name, encoder.revision, f"{encoder.name}@{encoder.revision}", encoder.layers
-        )
+            encoder.name, encoder.name, encoder.revision, f"{encoder.name}@{encoder.revision}", encoder.layers,
+            tuple(sorted(encoder.shape.items())),
+        )  # fmt: skip
     weights = path / WEIGHTS
     for needed in (weights, path / "config.json"):
         if not needed.is_file():
@@ -82,20 +84,24 @@ def find_encoder(encoder: Encoder, own: str | None = None) -> EncoderSource:
     found = hashlib.sha256(weights.read_bytes()).hexdigest()
     if encoder.sha256 is not None and found != encoder.sha256:
         raise SuiteError(f"encoder {encoder.name}: {weights} has sha256 {found}, the suite expects {encoder.sha256}")
-    try:
-        shape = json.loads((path / "config.json").read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise SuiteError(f"encoder {encoder.name}: {path / 'config.json'} is not JSON: {error}") from None
-    depth = shape.get("num_hidden_layers", shape.get("n_layers", shape.get("n_layer")))
-    if depth != encoder.layers:
-        raise SuiteError(f"encoder {encoder.name}: {path} has {depth} layers, the suite says {encoder.layers}")
     digest = hashlib.sha256(found.encode())
     for file in sorted(path.iterdir()):  # config and tokenizer, whatever files its kind has
         if file.suffix in {".json", ".txt", ".model"}:
             digest.update(file.name.encode() + hashlib.sha256(file.read_bytes()).digest())
     source = EncoderSource(encoder.name, str(path), None, digest.hexdigest(), encoder.layers)
+    _check_depth(source, path)
     _check_loadable(source)
     return source
+
+
+def _check_depth(source: EncoderSource, folder: Path) -> None:
+    try:
+        shape = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise SuiteError(f"encoder {source.name}: {folder / 'config.json'} is not JSON: {error}") from None
+    depth = shape.get("num_hidden_layers", shape.get("n_layers", shape.get("n_layer")))
+    if depth != source.layers:
+        raise SuiteError(f"encoder {source.name}: {folder} has {depth} layers, the suite says {source.layers}")
 
 
 def _check_loadable(source: EncoderSource) -> None:
@@ -106,6 +112,9 @@ def _check_loadable(source: EncoderSource) -> None:
         with torch.device("meta"):
             find_blocks(AutoModel.from_config(config))
         words = len(load_tokenizer(source))
+        _under_a_new_head(Path(source.location), None, "eager")
+    except SuiteError as error:
+        raise SuiteError(f"{place}: {error}") from None
     except Exception as error:  # transformers raises what it meets: OSError, ValueError, KeyError, ImportError
         line = " ".join(str(error).split())[:300]
         raise SuiteError(f"{place} cannot be used: {line}") from None
@@ -141,36 +150,73 @@ def load_pretrained(source: EncoderSource, task: Task, head_seed: int, attention
         if source.random:
             config = AutoConfig.for_model("bert", **dict(source.shape), **_labels(task))
             return AutoModelForSequenceClassification.from_config(config, attn_implementation=attention).eval()
-        if Path(source.location).is_dir():
-            return _without_its_head(Path(source.location), task, attention)
-        return AutoModelForSequenceClassification.from_pretrained(
-            source.location, revision=source.revision, dtype=torch.float32, attn_implementation=attention,
-            trust_remote_code=False, use_safetensors=True, **_labels(task),
-        )  # fmt: skip
+        return _under_a_new_head(folder_of(source), task, attention)
 
 
-def _without_its_head(folder: Path, task: Task, attention: str) -> Any:
-    """The encoder of a folder under a new head; a head saved with it, for another task perhaps, is left behind."""
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=False, **_labels(task))
+def folder_of(source: EncoderSource) -> Path:
+    """The encoder's folder; what lies on the hub is taken from there, or from where `fetch` has put it."""
+    if source.revision is None:
+        return Path(source.location)
+    try:
+        return Path(snapshot_download(source.location, revision=source.revision, allow_patterns=[*FETCHED, WEIGHTS]))
+    except Exception as error:  # the hub client raises a dozen kinds, from sockets to its own
+        line = " ".join(str(error).split())[:200]
+        raise SuiteError(
+            f"encoder {source.name}@{source.revision} cannot be had from the hub ({line}): "
+            "set ENCODER_DIR (for an arm's own: arms.NAME.encoder.path) to a local save_pretrained folder"
+        ) from None
+
+
+def _under_a_new_head(folder: Path, task: Task | None, attention: str) -> Any:
+    """The encoder of a folder under a new head; a head saved with it, for another task perhaps, is left behind.
+
+    Raises `SuiteError` where a weight below the head is not in the file: transformers would make it up.
+    """
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False, **(_labels(task) if task else {}))
     kind: Any = AutoModelForSequenceClassification._model_mapping[type(config)]
     weights = load_file(folder / WEIGHTS)
     prefix = f"{kind.base_model_prefix}."
     own = {name: value for name, value in weights.items() if name.startswith(prefix)}
-    return kind.from_pretrained(
-        None, config=config, state_dict=own or weights, dtype=torch.float32, attn_implementation=attention
-    )
+    model, info = kind.from_pretrained(
+        None, config=config, state_dict=own or weights, dtype=torch.float32, attn_implementation=attention,
+        output_loading_info=True,
+    )  # fmt: skip
+    parts = parameters_by_part(model)
+    needed = {id(parameter) for part in ("embeddings", "layers") for parameter in parts[part]}
+    names = {name for name, parameter in model.named_parameters() if id(parameter) in needed}
+    _refuse_made_up(folder, names & _made_up(info))
+    return model
+
+
+def _made_up(info: dict[str, Any]) -> set[str]:
+    """Names of the weights that transformers did not find in the file, or found in another shape."""
+    return {*info["missing_keys"], *(key[0] if isinstance(key, tuple) else key for key in info["mismatched_keys"])}
+
+
+def _refuse_made_up(folder: Path, names: set[str]) -> None:
+    if names:
+        raise SuiteError(
+            f"{folder / WEIGHTS} lacks {len(names)} of the model's weights or has them in another shape "
+            f"({min(names)}, ...): save the model anew with save_pretrained"
+        )
 
 
 def load_finetuned(folder: Path, attention: str) -> Any:
-    """A classifier saved by a run, or by the user: weights and head as they are; float32, eval mode."""
-    return AutoModelForSequenceClassification.from_pretrained(
-        folder, dtype=torch.float32, attn_implementation=attention, trust_remote_code=False, use_safetensors=True
-    )
+    """A classifier saved by a run, or by the user: weights and head as they are; float32, eval mode.
+
+    Raises `SuiteError` where any weight is not in the file.
+    """
+    model, info = AutoModelForSequenceClassification.from_pretrained(
+        folder, dtype=torch.float32, attn_implementation=attention, trust_remote_code=False, use_safetensors=True,
+        output_loading_info=True,
+    )  # fmt: skip
+    _refuse_made_up(folder, _made_up(info))
+    return model
 
 
 def load_tokenizer(source: EncoderSource) -> Any:
     """The encoder's own tokenizer (fast)."""
-    return AutoTokenizer.from_pretrained(source.location, revision=source.revision, trust_remote_code=False)
+    return AutoTokenizer.from_pretrained(folder_of(source), trust_remote_code=False)
 
 
 def check_predecessor(folder: str, task: Task, source: EncoderSource) -> str:
@@ -195,37 +241,44 @@ def check_predecessor(folder: str, task: Task, source: EncoderSource) -> str:
     for name in ("vocab_size", "hidden_size"):
         if own.get(name, getattr(config, name)) != getattr(config, name):
             raise SuiteError(f"{place} has {name} {getattr(config, name)}, the suite's encoder {own[name]}")
+    check_classifier(path, place)
     if config.num_labels != task.outputs:
         raise SuiteError(f"{place} has a head of {config.num_labels} outputs, the task needs {task.outputs}")
     names = [config.id2label.get(i) for i in range(task.outputs)]
     generic = [f"LABEL_{i}" for i in range(task.outputs)]
     if not task.regression and names != list(task.labels) and names != generic:
         raise SuiteError(f"{place} orders its labels {names}, the task {list(task.labels)}: its head does not fit")
+    load_finetuned(path, "eager")
     return hashlib.sha256((path / WEIGHTS).read_bytes() + (path / "config.json").read_bytes()).hexdigest()
 
 
-def fetch(source: EncoderSource, sha256: str | None) -> None:
-    """Make sure the encoder can be loaded, fetching it from the hub if need be, and that its weights are `sha256`'s.
+def check_classifier(folder: Path, place: str) -> None:
+    """Refuse a model that was saved without a classifier, such as a SQuAD model (docs/fidelity.md, trap 13): where the
+    widths fit, transformers makes up a random head and says nothing. Raises `SuiteError`."""
+    try:
+        saved = [
+            str(name)
+            for name in json.loads((folder / "config.json").read_text(encoding="utf-8")).get("architectures") or []
+        ]
+    except (OSError, ValueError, AttributeError) as error:
+        raise SuiteError(f"{place}: config.json cannot be read: {error}") from None
+    if not any(name.endswith("ForSequenceClassification") for name in saved):
+        raise SuiteError(f"{place} was saved as {', '.join(saved) or 'nothing known'}: give a fine-tuned classifier")
 
-    Raises `SuiteError` where it cannot.
-    """
+
+def fetch(source: EncoderSource, sha256: str | None) -> None:
+    """Make sure the encoder can be loaded, fetching it from the hub if need be; check what was fetched as a local
+    folder is checked at plan time. Raises `SuiteError` where it cannot be had or is not what the suite says."""
     if source.revision is None:
         return
-    try:
-        folder = snapshot_download(
-            source.location, revision=source.revision, allow_patterns=["*.json", "*.txt", WEIGHTS]
-        )
-    except Exception as error:  # the hub client raises a dozen kinds, from sockets to its own
-        line = " ".join(str(error).split())[:200]
-        raise SuiteError(
-            f"encoder {source.name}@{source.revision} cannot be had from the hub ({line}): "
-            "set ENCODER_DIR to a local save_pretrained folder"
-        ) from None
-    if not (Path(folder) / WEIGHTS).is_file():
+    folder = folder_of(source)
+    if not (folder / WEIGHTS).is_file():
         raise SuiteError(
             f"encoder {source.name}@{source.revision} has no {WEIGHTS} on the hub, and pickled weights are not read: "
-            "convert them (load with transformers, save_pretrained) and give that folder as the arm's encoder.path"
+            f"`python -m benchmarks convert {source.name}@{source.revision} DIR`, and name DIR as its path"
         )
-    found = hashlib.sha256((Path(folder) / WEIGHTS).read_bytes()).hexdigest()
+    found = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
     if sha256 is not None and found != sha256:
         raise SuiteError(f"encoder {source.name}: the hub's weights have sha256 {found}, the suite expects {sha256}")
+    _check_depth(source, folder)
+    _check_loadable(replace(source, location=str(folder), revision=None))

@@ -29,7 +29,7 @@ from benchmarks.data import TRAIN
 from benchmarks.encoder import load_finetuned, load_pretrained
 from benchmarks.evaluation import cached_outputs, logits, predecessor_outputs
 from benchmarks.held_out import split
-from benchmarks.identity import surroundings
+from benchmarks.identity import code_hash, surroundings
 from benchmarks.metrics import Scored, predict, score
 from benchmarks.plan import Run
 from benchmarks.store import Store, dump
@@ -204,6 +204,8 @@ def _train(run: Run, store: Store, folder: Path) -> tuple[dict[str, Any], dict[s
     splits = tokenise(run.tokenizer, run.source, run.max_length)
     train_tokens, held_out = split(splits[TRAIN], run.held_out)
     method, given = run.build(), _given(run, store)
+    if code_hash(run.method) != run.config["code"]:  # a worker reads the code when it starts, the plan was made before
+        raise RuntimeError("the code that trains was changed after this run was planned: run the command again")
     outputs, output_seconds = _outputs(run, method, given, store)
     model = load_finetuned(Path(run.finetuned), run.device.attention) if run.finetuned else method.build(given)
     model.to(run.device.device)

@@ -191,6 +191,11 @@ class _TaskPlanner:
         seeds = self.suite.seeds if self.suite.predecessor.per_seed else [shared]
         if self.finetuned:
             seeds = seeds[:1]
+        if self.finetuned and self.suite.held_out:
+            self.warnings.append(
+                f"{self.task.name}: the given predecessor may have been trained on what is held out here: its pupils' "
+                "held-out scores may flatter"
+            )
         training = self.suite.training_for(self.task.name, None)
         predecessors = {seed: self._run(PREDECESSOR, PREDECESSOR_ARM, training, seed) for seed in seeds}
         runs = list(predecessors.values())

@@ -28,7 +28,7 @@ def check_trainable(
     """Raises `SuiteError` where the parameters that would train are not those declared.
 
     `encoder`: what the arm starts from; `declared`: the suite's own count, head left out. An encoder that is on
-    the hub and not here is not looked at: its shape is not known yet.
+    the hub is taken at the shape the suite gives it; without one it is not looked at.
     """
     count = _counts(type(method), method.model_dump_json(), encoder, suite_encoder, task.outputs, modules)
     if count is None:
@@ -66,7 +66,7 @@ def _counts(
 
 
 def _config(source: EncoderSource, outputs: int) -> Any:
-    if source.random:
+    if source.shape:  # random, or on the hub with its shape in the suite
         return AutoConfig.for_model("bert", **dict(source.shape), num_labels=outputs)
     if source.revision is not None or not Path(source.location).is_dir():
         return None

@@ -34,7 +34,9 @@ def _replace(path: Path, text: str) -> None:
 
 
 HOST = re.sub(r"[^A-Za-z0-9]", "", platform.node()) or "here"
-LOCAL = {"data": {"path"}, "encoder": {"path"}, "predecessor": {"paths"}}  # folders of one machine are nobody else's
+# folders of one machine are nobody else's
+LOCAL: dict[str, Any] = {"data": {"path"}, "encoder": {"path"}, "predecessor": {"paths"}}
+OWN_ENCODER = {"encoder": {"path"}}
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:
@@ -76,7 +78,8 @@ class Store:
             result = _read_json(folder / "result.json")
             if result is None or result["status"] != "done" or not (folder / "successor").is_dir():
                 return f"predecessor {id_} has no weights"
-            checkpoint = result[run.config["checkpoint"]]
+            # The last checkpoint: the best of many evaluations would be above chance by luck.
+            checkpoint = result["last"]
             if id_ == run.predecessor and run.stop_at_chance and AT_CHANCE in checkpoint["flags"]:
                 return (
                     f"its predecessor {id_} scores {checkpoint['score']:.1f} on dev, {AT_CHANCE}: train it longer or "
@@ -179,7 +182,7 @@ def describe(plan: Plan) -> dict[str, Any]:
              "trial": run.trial, "folder": run.folder}
             for run in plan.runs
         ],
-        "resolved": suite.model_dump(mode="json", exclude=LOCAL),
+        "resolved": suite.model_dump(mode="json", exclude=LOCAL | {"arms": dict.fromkeys(suite.arms, OWN_ENCODER)}),
     }  # fmt: skip
 
 

@@ -20,7 +20,6 @@ Nothing here can score on a test split: `load_test` puts -1 for every label, MRP
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import tempfile
@@ -38,7 +37,7 @@ from numpy.typing import NDArray
 from benchmarks.batches import tokenise_split
 from benchmarks.data import Source, place_of, read_split
 from benchmarks.device import resolve
-from benchmarks.encoder import load_finetuned
+from benchmarks.encoder import check_classifier, load_finetuned
 from benchmarks.errors import SuiteError, nearest
 from benchmarks.evaluation import logits
 from benchmarks.settings import Device
@@ -265,10 +264,7 @@ def _check(place: str, file: ServerFile, task: Task, rows: Dataset) -> None:
 
 def _load_classifier(folder: Path, task: Task, device: Device) -> Any:
     place = f"{task.name}: the model in {folder}"
-    saved = _architectures(folder, place)
-    # transformers makes up a random head for a model that was saved without one, and says nothing
-    if not any(name.endswith("ForSequenceClassification") for name in saved):
-        raise SuiteError(f"{place} was saved as {', '.join(saved) or 'nothing known'}: give a fine-tuned classifier")
+    check_classifier(folder, place)
     try:
         model = load_finetuned(folder, device.attention)
     except Exception as error:  # transformers raises what it meets: OSError, ValueError, KeyError, RuntimeError
@@ -281,16 +277,6 @@ def _load_classifier(folder: Path, task: Task, device: Device) -> Any:
     if not task.regression and names != list(task.labels) and names != generic:
         raise SuiteError(f"{place} orders its labels {names}, the task {list(task.labels)}: its head does not fit")
     return model.to(device.device)
-
-
-def _architectures(folder: Path, place: str) -> list[str]:
-    path = folder / "config.json"
-    if not path.is_file():
-        raise SuiteError(f"{place} has no config.json: give a save_pretrained folder")
-    try:
-        return [str(name) for name in json.loads(path.read_text(encoding="utf-8")).get("architectures") or []]
-    except (ValueError, AttributeError) as error:
-        raise SuiteError(f"{place}: config.json cannot be read: {error}") from None
 
 
 def _decide(task: Task, outputs: NDArray[np.float32]) -> list[int | float]:

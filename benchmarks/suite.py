@@ -4,9 +4,10 @@ runs.
     suite = load_suite("minilm", overrides=["seeds=[1]", "training.epochs=1"])
 
 A suite may extend another: `extends = "paper"` takes every key it does not set itself; sections are merged key by
-key, `arms` are taken or replaced as a whole. The methods' own options are validated by the methods (`baselines`),
-and overrides of `[training]` per task, arm or predecessor are merged and validated here too, so that a suite that
-loads is a suite that can be planned.
+key, but `comparison` and `arms` are replaced as a whole, and with other arms go the base's options per task.
+
+The methods' own options are validated by the methods (`baselines`), and overrides of `[training]` per task, arm or
+predecessor are merged and validated here too, so that a suite that loads is a suite that can be planned.
 """
 
 from __future__ import annotations
@@ -140,7 +141,7 @@ class Suite(Config):
         base = self.arms[arm]
         own = self.task[task].options.get(arm, {}) if task in self.task else {}
         try:
-            return base.model_copy(update={"options": {**base.options, **own}}).at_trial(trial)
+            return base.model_copy(update={"options": overlaid(base.options, own)}).at_trial(trial)
         except ValueError as error:
             raise ValueError(f"task.{task}.options.{arm}: {error}") from None
 
@@ -218,26 +219,17 @@ def _read(path: Path, extending: tuple[Path, ...] = ()) -> dict[str, Any]:
     place = beside if beside.is_file() and beside != path else suite_path(parent)
     base = _read(place, (*extending, path.resolve()))
     merged = overlaid(base, tree)
-    if isinstance(tree.get("arms"), dict):
-        merged["arms"] = tree["arms"]
-        merged["steps"] = tree.get("steps", [])
-        merged["task"] = _without_lost_arms(merged.get("task", {}), tree)
+    if "comparison" in tree:
+        merged["comparison"] = tree["comparison"]
+    if "arms" in tree:
+        merged |= {"arms": tree["arms"], "steps": tree.get("steps", [])}
+        own = tree.get("task", {})
+        merged["task"] = overlaid(_without_options(base.get("task", {})), own) if isinstance(own, dict) else own
     return merged
 
 
-def _without_lost_arms(sections: Any, tree: dict[str, Any]) -> Any:
-    """The `task` sections without options for arms of the base that `tree` lacks; its own stay, to be checked."""
-    if not isinstance(sections, dict):
-        return sections
-    result = dict(sections)
-    for task, settings in sections.items():
-        options = settings.get("options") if isinstance(settings, dict) else None
-        if not isinstance(options, dict):
-            continue
-        own = tree.get("task", {}).get(task, {}).get("options", {})
-        kept = {arm: value for arm, value in options.items() if arm in tree["arms"] or arm in own}
-        result[task] = {**settings, "options": kept}
-    return result
+def _without_options(sections: dict[str, Any]) -> dict[str, Any]:
+    return {task: {key: value for key, value in found.items() if key != "options"} for task, found in sections.items()}
 
 
 def load_suite(name: str, overrides: Sequence[str] = ()) -> Suite:

@@ -21,16 +21,16 @@ SMALL = ("rte", "mrpc")
 # suite: (tasks, runs of one seed: a predecessor per task, and arms x trials x tasks)
 TWINS: dict[str, tuple[tuple[str, ...], int]] = {
     "minilm": (SMALL, 2 + 5 * 2),
-    "minilm-attribution": (SMALL, 2 + 7 * 2),
+    "minilm-attribution": (SMALL, 2 + 9 * 2),
     "minilm-init": (SMALL, 2 + 6 * 2),
     "minilm-depths": (SMALL, 2 + 4 * 2),
     "minilm-modules": (SMALL, 2 + 3 * 2),
     "minilm-rates": (("mrpc",), 1 + 10),
-    "minilm-readings": (SMALL, 2 + 5 * 2),
+    "minilm-readings": (SMALL, 2 + 6 * 2),
     "minilm-schedules": (SMALL, 2 + 3 * 3 * 2),
-    "minilm-search": (SMALL, 2 + 4 * 4 * 2),
+    "minilm-search": (SMALL, 2 + 5 * 4 * 2),
     "minilm-test": (SMALL, 2 + 4 * 2),
-    "minilm-transfer": (("sst2", "rte"), 2 + 2),
+    "minilm-transfer": (("sst2", "rte"), 2 + 3 * 2),
 }
 FEW_STEPS = (
     "training.max_steps=2",

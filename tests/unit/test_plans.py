@@ -25,13 +25,16 @@ STEPS = {
     "frozen": None,
     "constant": "Constant",
     "theseus": "BERT-of-Theseus",
+    "kd": "Vanilla KD",
     "kd-from-predecessor": None,
+    "pkd": "BERT-PKD",
     "pkd-from-predecessor": None,
 }
 READINGS = {
     "theseus-paper": "BERT-of-Theseus",
     "theseus-code": "BERT-of-Theseus",
     "theseus-readme": "BERT-of-Theseus",
+    "theseus": "BERT-of-Theseus",
     "theseus-two-stage": None,
     "theseus-blend": None,
 }
@@ -60,7 +63,7 @@ def at(depth: int, rows: dict[str, str | None]) -> dict[str, tuple[str | None, i
 
 # suite: (table its scores are shown beside, tasks, arm -> its row there and the depth that comes out). Table 3 is the
 # server's, so that the dev scores of its suites stand beside Table 2; Figure 3 and the attribution have no table.
-TABLES: dict[str, tuple[int, tuple[str, ...], dict[str, tuple[str | None, int]]]] = {
+TABLES: dict[str, tuple[int | None, tuple[str, ...], dict[str, tuple[str | None, int]]]] = {
     "paper": (2, EIGHT, at(6, {"distilbert": "DistilBERT", "pd-bert": "PD-BERT", **TRAINED})),
     "paper-checkpoints": (
         2,
@@ -74,7 +77,7 @@ TABLES: dict[str, tuple[int, tuple[str, ...], dict[str, tuple[str | None, int]]]
         ),
     ),
     "paper-readings": (2, EIGHT, at(6, READINGS)),
-    "paper-init": (2, EIGHT, at(6, STARTS)),
+    "paper-init": (None, EIGHT, at(6, STARTS)),
     "paper-search": (2, EIGHT, at(6, TRAINED)),
     "paper-test": (2, EIGHT, at(6, {"pd-bert": "PD-BERT", **WITHOUT_LAYERDROP})),
     "paper-transfer": (
@@ -99,14 +102,23 @@ TABLES: dict[str, tuple[int, tuple[str, ...], dict[str, tuple[str | None, int]]]
             for name, row in (("finetune", "Fine-tuning"), ("theseus", "BERT-of-Theseus"))
         },
     ),
-    "paper-rates": (2, TWO, at(6, dict.fromkeys(RATES))),
-    "paper-attribution": (2, EIGHT, at(6, STEPS)),
+    "paper-rates": (None, TWO, at(6, dict.fromkeys(RATES))),
+    "paper-attribution": (None, EIGHT, at(6, STEPS)),
     "minilm": (2, FIVE, at(3, TRAINED)),
     "minilm-readings": (2, FIVE, at(3, READINGS)),
-    "minilm-init": (2, FIVE, at(3, STARTS)),
-    "minilm-search": (2, FIVE, at(3, WITHOUT_LAYERDROP)),
+    "minilm-init": (None, FIVE, at(3, STARTS)),
+    "minilm-search": (2, FIVE, at(3, TRAINED)),
     "minilm-test": (2, FIVE, at(3, WITHOUT_LAYERDROP)),
-    "minilm-transfer": (4, FIVE, at(3, {"theseus-sst2": "BERT-of-Theseus (MNLI)"})),
+    "minilm-transfer": (
+        4,
+        FIVE,
+        at(
+            3,
+            {
+                "finetune": "Fine-tuning", "theseus": "BERT-of-Theseus", "theseus-sst2": "BERT-of-Theseus (MNLI)",
+            },
+        ),
+    ),
     "minilm-modules": (5, FIVE, at(5, dict.fromkeys(f"module-{i}" for i in range(1, 4)))),
     "minilm-schedules": (6, FIVE, at(3, SCHEDULES)),
     "minilm-depths": (
@@ -118,8 +130,8 @@ TABLES: dict[str, tuple[int, tuple[str, ...], dict[str, tuple[str | None, int]]]
             for name, row in (("finetune", "Fine-tuning"), ("theseus", "BERT-of-Theseus"))
         },
     ),
-    "minilm-rates": (2, TWO, at(3, dict.fromkeys(RATES))),
-    "minilm-attribution": (2, FIVE, at(3, STEPS)),
+    "minilm-rates": (None, TWO, at(3, dict.fromkeys(RATES))),
+    "minilm-attribution": (None, FIVE, at(3, STEPS)),
 }  # fmt: skip
 TRIALS = {"paper-search": 16, "minilm-search": 4, "paper-schedules": 3, "minilm-schedules": 3}
 PAPER = [name for name in TABLES if name.startswith("paper")]
@@ -321,6 +333,8 @@ def test_figure_3_keeps_learning_rate_times_p_equal_in_its_second_curve(name: st
         assert one.x == p == int(arm[-2:]) / 10
         assert rate_of(run)(0) == p
         assert rate_of(run).full_from() == round(run.steps / 2)
+        stages = run.build().stages(run.steps)
+        assert [(stage.start, stage.learning_rate) for stage in stages] == [(0, None), (round(run.steps / 2), rate)]
         peak = run.training.learning_rate
         assert peak * (p if arm.startswith("elr") else 1.0) == pytest.approx(rate, rel=1e-3)
         assert one.group is not None
@@ -335,7 +349,11 @@ def test_figure_3_keeps_learning_rate_times_p_equal_in_its_second_curve(name: st
 def test_the_attribution_changes_one_thing_at_a_time(name: str) -> None:
     made = suite(name)
     assert made.steps == ["finetune", "from-predecessor", "frozen", "constant", "theseus"]
-    task = made.tasks[0]
+    for task in made.tasks:
+        check_steps(name, made, task)
+
+
+def check_steps(name: str, made: Suite, task: str) -> None:
     (first,), (second,), (third,), (fourth,), (fifth,) = (runs(name, arm, task) for arm in made.steps)
     starts = [run.build().start for run in (first, second, third)]
     assert [start.source for start in starts] == ["pretrained", "predecessor", "predecessor"]
@@ -345,11 +363,14 @@ def test_the_attribution_changes_one_thing_at_a_time(name: str) -> None:
     assert [run.method for run in (first, second, third, fourth, fifth)] == ["finetune"] * 3 + ["theseus"] * 2
     assert constant.model_copy(update={"rate": theseus.rate}) == theseus  # only the rate differs
     assert (constant.rate.kind, theseus.rate.kind) == ("constant", "linear")
+    assert rate_of(fourth).full_from() == rate_of(fifth).full_from()  # the successor phase is as long
     assert constant.trains == theseus.trains == third.build().trains == {"layers"}
     assert len({run.training.model_dump_json() for run in (first, second, third, fourth, fifth)}) == 1
-    for arm in ("kd-from-predecessor", "pkd-from-predecessor"):
-        (run,) = runs(name, arm, task)
-        assert run.build().start == starts[1]
+    for arm in ("kd", "pkd"):
+        (plain,), (run,) = runs(name, arm, task), runs(name, f"{arm}-from-predecessor", task)
+        assert (plain.build().start, run.build().start) == (starts[0], starts[1])
+        assert run.build().model_copy(update={"start": starts[0]}) == plain.build()  # only the start differs
+        assert run.training == plain.training
 
 
 def test_the_search_gives_theseus_the_papers_grid() -> None:
@@ -389,6 +410,11 @@ def test_the_readings_differ_in_what_the_paper_and_its_code_disagree_on(name: st
         "theseus-readme",
     ]
     assert [arm for arm, method in methods.items() if method.mix == "blend"] == ["theseus-blend"]
+    # but for the README's own rate, none differs in rate, length, warm-up or learning rate
+    assert len({run.training.model_copy(update={"schedule": "linear"}).model_dump_json() for run in made.values()}) == 1
+    assert {rate_of(run).full_from() for arm, run in made.items() if arm != "theseus-readme"} == {
+        rate_of(made["theseus"]).full_from()
+    }
     two = made["theseus-two-stage"]
     assert [stage.start for stage in methods["theseus-two-stage"].stages(two.steps)] == [0, round(two.steps / 2)]
 
@@ -400,6 +426,9 @@ def test_footnote_4_starts_both_methods_from_the_bottom_the_top_and_every_other_
     finetuned = [made[arm].build().start for arm in ("finetune", "finetune-top", "finetune-interleaved")]
     assert [start.layers for start in finetuned] == choices
     assert {start.source for start in finetuned} == {"pretrained"}
+    for task in suite(name).tasks:
+        rates = {rate_of(runs(name, arm, task)[0]) for arm in ("theseus", "theseus-top", "theseus-interleaved")}
+        assert len(rates) == 1
     theseus = [made[arm].build() for arm in ("theseus", "theseus-top", "theseus-interleaved")]
     assert [method.init.layers for method in theseus] == choices
     assert all(method.model_copy(update={"init": theseus[0].init}) == theseus[0] for method in theseus)
