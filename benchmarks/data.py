@@ -117,14 +117,18 @@ def _check(source: Source, split: str, rows: Dataset) -> None:
     expected = task.train_rows if split == TRAIN else task.dev[split]
     if len(rows) != expected:
         raise SuiteError(f"{place} has {len(rows):,} rows, the official split {expected:,}: get the whole file")
-    table = rows.data
+    check_text(place, task, rows)
+    _check_labels(place, task, rows)
+
+
+def check_text(place: str, task: Task, rows: Dataset) -> None:
+    """Raises `SuiteError` where a text column of the task is not text, or has holes."""
     for column in task.columns:
-        text = table[column]
+        text = rows.data[column]
         if not pa.types.is_string(text.type) and not pa.types.is_large_string(text.type):
             raise SuiteError(f"{place}: column {column!r} is {text.type}, not text")
         if text.null_count:  # empty strings are data: QQP's official training split has two
             raise SuiteError(f"{place}: column {column!r} has missing text")
-    _check_labels(place, task, rows)
 
 
 def _check_labels(place: str, task: Task, rows: Dataset) -> None:

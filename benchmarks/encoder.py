@@ -242,14 +242,19 @@ def check_predecessor(folder: str, task: Task, source: EncoderSource) -> str:
         if own.get(name, getattr(config, name)) != getattr(config, name):
             raise SuiteError(f"{place} has {name} {getattr(config, name)}, the suite's encoder {own[name]}")
     check_classifier(path, place)
+    check_head(config, task, place)
+    load_finetuned(path, "eager")
+    return hashlib.sha256((path / WEIGHTS).read_bytes() + (path / "config.json").read_bytes()).hexdigest()
+
+
+def check_head(config: Any, task: Task, place: str) -> None:
+    """Refuse a head of another width than the task's, or one that names its labels in another order."""
     if config.num_labels != task.outputs:
         raise SuiteError(f"{place} has a head of {config.num_labels} outputs, the task needs {task.outputs}")
     names = [config.id2label.get(i) for i in range(task.outputs)]
     generic = [f"LABEL_{i}" for i in range(task.outputs)]
     if not task.regression and names != list(task.labels) and names != generic:
         raise SuiteError(f"{place} orders its labels {names}, the task {list(task.labels)}: its head does not fit")
-    load_finetuned(path, "eager")
-    return hashlib.sha256((path / WEIGHTS).read_bytes() + (path / "config.json").read_bytes()).hexdigest()
 
 
 def check_classifier(folder: Path, place: str) -> None:

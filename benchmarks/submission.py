@@ -35,9 +35,9 @@ from datasets import Dataset
 from numpy.typing import NDArray
 
 from benchmarks.batches import tokenise_split
-from benchmarks.data import Source, place_of, read_split
+from benchmarks.data import Source, check_text, place_of, read_split
 from benchmarks.device import resolve
-from benchmarks.encoder import check_classifier, load_finetuned
+from benchmarks.encoder import check_classifier, check_head, load_finetuned
 from benchmarks.errors import SuiteError, nearest
 from benchmarks.evaluation import logits
 from benchmarks.settings import Device
@@ -249,14 +249,8 @@ def _check(place: str, file: ServerFile, task: Task, rows: Dataset) -> None:
         raise SuiteError(f"{place} has no column {missing[0]!r} (it has {', '.join(rows.column_names)})")
     if len(rows) != file.rows:
         raise SuiteError(f"{place} has {len(rows):,} rows, the official split {file.rows:,}: get the whole file")
-    table = rows.data
-    for column in task.columns:
-        text = table[column]
-        if not pa.types.is_string(text.type) and not pa.types.is_large_string(text.type):
-            raise SuiteError(f"{place}: column {column!r} is {text.type}, not text")
-        if text.null_count:
-            raise SuiteError(f"{place}: column {column!r} has missing text")
-    if set(table["idx"].to_pylist()) != set(range(file.rows)):
+    check_text(place, task, rows)
+    if set(rows.data["idx"].to_pylist()) != set(range(file.rows)):
         raise SuiteError(
             f"{place}: column 'idx' is not 0 to {file.rows - 1:,}, once each: the server's index cannot be told from it"
         )
@@ -269,13 +263,7 @@ def _load_classifier(folder: Path, task: Task, device: Device) -> Any:
         model = load_finetuned(folder, device.attention)
     except Exception as error:  # transformers raises what it meets: OSError, ValueError, KeyError, RuntimeError
         raise SuiteError(f"{place} cannot be loaded: {' '.join(str(error).split())[:300]}") from None
-    config = model.config
-    if config.num_labels != task.outputs:
-        raise SuiteError(f"{place} has a head of {config.num_labels} outputs, the task needs {task.outputs}")
-    names = [config.id2label.get(i) for i in range(task.outputs)]
-    generic = [f"LABEL_{i}" for i in range(task.outputs)]
-    if not task.regression and names != list(task.labels) and names != generic:
-        raise SuiteError(f"{place} orders its labels {names}, the task {list(task.labels)}: its head does not fit")
+    check_head(model.config, task, place)
     return model.to(device.device)
 
 
