@@ -9,6 +9,7 @@ zero is called undecided, not equal, and one seed decides nothing.
 from collections.abc import Sequence
 
 from reports.drawing import signed
+from reports.intervals import Joint
 from reports.published import paper_macro
 from reports.results import Arm, Results
 from reports.statistics import MACRO, Cell, Difference, cell, depth_leaders, difference, macro_tasks, main_task
@@ -19,7 +20,7 @@ FEW = 6  # a two-sided sign-flip test cannot reach 5 % below six seeds: 2 / 2**5
 MANY = 8  # arms that a sentence can still list
 
 
-def headline(results: Results, differences: Sequence[Difference]) -> list[str]:
+def headline(results: Results, differences: Sequence[Difference], joint: Joint | None = None) -> list[str]:
     """A few sentences, never empty; `differences` are those of `statistics.comparisons`."""
     sentences, used = [_compared(results)], []
     leaders = depth_leaders(results)
@@ -29,7 +30,7 @@ def headline(results: Results, differences: Sequence[Difference]) -> list[str]:
         rivals = [d for d in differences if d.reference == leader and _is_rival(results, d)]
         sentences += _leader(results, leader, rivals)
         used += rivals
-    changes = [step.change for step in steps(results) if step.change is not None]
+    changes = [step.change for step in steps(results, joint) if step.change is not None]
     sentences += _stepwise(results, changes) + _from_predecessor(results) + _swept(results)
     return sentences + _caution([*used, *changes])
 
@@ -179,10 +180,10 @@ def _caution(rivals: Sequence[Difference]) -> list[str]:
     if fewest >= FEW:
         return []
     found = max(d.detectable or 0.0 for d in compared)
-    return [
-        f"{fewest} seeds are few: a true difference below about {found:.1f} points would often be missed, and the "
-        "intervals carry the spread between seeds only, not the sampling of the dev set."
-    ]
+    said = f"{fewest} seeds are few: a true difference below about {found:.1f} points would often be missed"
+    if any(d.basis == "seeds" for d in compared):
+        said += ", and the intervals carry the spread between seeds only, not the sampling of the dev set"
+    return [f"{said}."]
 
 
 def _task_title(results: Results, name: str) -> str:

@@ -1,7 +1,7 @@
-"""One self-contained HTML page from a results folder, with the main table as CSV and LaTeX beside it.
+"""One self-contained HTML page from a results folder, with tables as CSV and LaTeX beside it.
 
     from reports.page import render
-    render(Path("results/runs/minilm"))        # …/report/report.html, table.csv, table.tex
+    render(Path("results/runs/minilm"))        # …/report/report.html, table.csv, table.tex, verdicts.csv, flips.csv
 
 The page opens from disk: no script, no font, no image and no address outside the file; its content
 security policy forbids them. The same results give the same bytes.
@@ -16,16 +16,18 @@ from typing import Any, Literal
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from reports import figures, sections, steps, timing, trials
+from reports import agreement_rows, figures, sections, steps, timing, trials, verdict_rows
 from reports.beside import Column
 from reports.drawing import Style, legend_marker, line_marker, signed
 from reports.environment import environment
 from reports.errors import ReportError
 from reports.headline import headline
+from reports.intervals import Joint
 from reports.reader import export_table, read
 from reports.results import Arm, Results
 from reports.statistics import MACRO, Difference, comparisons, main_task, reference_arm
 from reports.tables import MainTable, decimals, main_table, ordered_arms, plain_cell, to_csv, to_latex
+from reports.verdicts import Absent, Verdict, verdicts
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 
@@ -51,18 +53,28 @@ class Row:
 
 
 def render(results_folder: Path, output: Path | None = None) -> Path:
-    """Write report.html, table.csv and table.tex into `output` (default `<results>/report`); returns the page's path.
+    """Write report.html and the files it links to into `output` (default `<results>/report`); returns the page's path.
 
-    Raises `ReportError` when the results cannot be read or the output cannot be written.
+    table.csv and table.tex hold the main table, verdicts.csv every claim in numbers, and flips.csv, where predictions
+    are stored, the examples on which arms differ. Raises `ReportError` when the results cannot be read or the
+    output cannot be written.
     """
     results = read(Path(results_folder))
     folder = Path(output) if output is not None else results.root / "report"
     table = main_table(results)
-    page = _page(results, table, folder)
+    joint = Joint(results, table.protocol)
+    judged = verdicts(results, joint)
+    page = _page(results, table, folder, joint, judged)
+    contents = {"table.csv": to_csv(table), "table.tex": to_latex(table), "verdicts.csv": verdict_rows.to_csv(*judged)}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, content in (("table.csv", to_csv(table)), ("table.tex", to_latex(table)), ("report.html", page)):
+        for name, content in (contents | {"report.html": page}).items():
             _write(folder / name, content)
+        flips = agreement_rows.flips_csv(results, joint.answers)
+        if flips is not None:
+            _write(folder / "flips.csv", flips)
+        else:
+            (folder / "flips.csv").unlink(missing_ok=True)
     except OSError as error:
         raise ReportError(f"{folder}: cannot be written ({error.strerror}); give another --output") from None
     return folder / "report.html"
@@ -84,7 +96,9 @@ def export(results_folder: Path, format: Literal["csv", "parquet", "json"] | str
     return bytes(frame.to_csv(index=False, lineterminator="\n").encode())
 
 
-def _page(results: Results, table: MainTable, output: Path) -> str:
+def _page(
+    results: Results, table: MainTable, output: Path, joint: Joint, judged: tuple[list[Verdict], list[Absent]]
+) -> str:
     """The page's text; nothing in it depends on the time or the place of rendering but the links' way back."""
     loader = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -94,12 +108,34 @@ def _page(results: Results, table: MainTable, output: Path) -> str:
         lstrip_blocks=True,
     )
     loader.filters |= {"decimals": decimals, "signed": signed, "verdict": steps.verdict}
-    return loader.get_template("report.html.j2").render(_context(results, table, output))
+    context = _context(results, table, output, joint) | _judged(*judged) | _agreement(results, joint)
+    return loader.get_template("report.html.j2").render(context)
 
 
-def _context(results: Results, table: MainTable, output: Path) -> dict[str, Any]:
+def _judged(found: Sequence[Verdict], absent: Sequence[Absent]) -> dict[str, Any]:
+    """The claims: those that one number decides, those of each task, and those the suite cannot speak to."""
+    return {
+        "verdicts": verdict_rows.rows(found),
+        "by_task": verdict_rows.by_task(found),
+        "claimed_tasks": verdict_rows.task_columns(found),
+        "unspoken": verdict_rows.absent_lines(absent),
+        "unspoken_count": len(absent),
+    }
+
+
+def _agreement(results: Results, joint: Joint) -> dict[str, Any]:
+    """Loyalty, calibration and flips, all empty where no predictions are stored."""
+    return {
+        "loyalty": agreement_rows.grids(results, joint.answers),
+        "loyalty_tasks": [task for task in results.suite.tasks if task.name in joint.answers],
+        "flips": agreement_rows.flip_rows(results, joint.answers),
+        "flips_kept": agreement_rows.kept(results, joint.answers),
+    }
+
+
+def _context(results: Results, table: MainTable, output: Path, joint: Joint) -> dict[str, Any]:
     suite, reference = results.suite, reference_arm(results)
-    found = comparisons(results, table.protocol)
+    found = comparisons(results, table.protocol, joint)
     shown = found if any(d.mean is not None for d in found) else []
     main, speeds = _main_column(results, table), timing.speeds(results)
     title = suite.title
@@ -110,7 +146,7 @@ def _context(results: Results, table: MainTable, output: Path) -> dict[str, Any]
         "suite": suite,
         "results": results,
         "done": sum(run.status == "done" for run in results.runs),
-        "answer": headline(results, found),
+        "answer": headline(results, found, joint),
         "table": table,
         "checkpoint": CHECKPOINTS[table.protocol],
         "keys": _keys(results),
@@ -119,7 +155,8 @@ def _context(results: Results, table: MainTable, output: Path) -> dict[str, Any]
         "references": len({d.reference for d in shown}),
         "flagged": any(entry.flagged for row in table.entries for entry in row),
         "intervals": sum(d.low is not None for d in found),
-        "figures": _figures(results, table, shown),
+        "joint_intervals": sum(d.low is not None and d.basis != "seeds" for d in found),
+        "figures": _figures(results, table, shown, joint),
         "speeds": speeds,
         "paper_speeds": ", ".join(sorted({speed.paper for speed in speeds if speed.paper})),
         "costs": sections.costs(results),
@@ -131,18 +168,18 @@ def _context(results: Results, table: MainTable, output: Path) -> dict[str, Any]
         "missing": sections.missing(results),
         "gaps": sum(run.status != "done" for run in results.runs),
         "environment": environment(results),
-        **_experiment(results, table),
+        **_experiment(results, table, joint),
     }
 
 
-def _experiment(results: Results, table: MainTable) -> dict[str, Any]:
+def _experiment(results: Results, table: MainTable, joint: Joint) -> dict[str, Any]:
     """What only some suites have: steps, changes from the predecessor, a search, held-out data."""
     shown = timing.timing_for_figure(results)
-    found = steps.steps(results)
+    found = steps.steps(results, joint)
     return {
         "steps": [(step, steps.seeds_word(results, step.change) if step.change else "") for step in found],
-        "whole_change": steps.whole_change(results),
-        "changes": steps.changes(results, table.columns, table.paper == "beside"),
+        "whole_change": steps.whole_change(results, joint),
+        "changes": steps.changes(results, table.columns, table.paper == "beside", joint),
         "choices": trials.choices(results),
         "budgets": trials.budgets(results.suite.arms) if results.suite.unequal_budget else [],
         "held_out": "held_out" in results.protocols,
@@ -173,7 +210,7 @@ def _grid(results: Results, table: MainTable, found: Sequence[Difference]) -> li
     ]
 
 
-def _figures(results: Results, table: MainTable, found: Sequence[Difference]) -> dict[str, Any]:
+def _figures(results: Results, table: MainTable, found: Sequence[Difference], joint: Joint) -> dict[str, Any]:
     titles = {column.name: column.title for column in table.columns}
     main, swept = _main_column(results, table), steps.lines(results)
     label = f"{main.title} score"
@@ -191,7 +228,7 @@ def _figures(results: Results, table: MainTable, found: Sequence[Difference]) ->
         "losses": _drawn([(c.title, figures.loss_panel(results, c.name, c.title)) for c in tasks]),
         "rates": _drawn([(c.title, figures.rate_panel(results, c.name, c.title)) for c in tasks]),
         "latency": _drawn([("", latency)]),
-        "steps": _drawn([("", figures.steps_figure(results, steps.steps(results), label))]),
+        "steps": _drawn([("", figures.steps_figure(results, steps.steps(results, joint), label))]),
         "sweep": _drawn([(c.title, figures.sweep_panel(results, c, swept)) for c in table.columns] if swept else []),
     }
 

@@ -6,23 +6,26 @@
 
 A mean is never taken over a hole: a macro score exists for a seed only where every macro task has
 a score, and a failed or missing run lowers n and is named. Intervals are Student t over the paired
-differences between seeds. They carry the spread between seeds only; the joint resampling of seeds
-and dev examples (Multi-Bootstrap) comes later, and until then small dev sets look more certain here
-than they are.
+differences between seeds and carry the spread between seeds only; given a `Joint` (reports.intervals)
+they carry the sampling of the dev set too wherever the predictions are stored.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
 from scipy import optimize, stats
 
+from reports.power import detectable_effect
 from reports.results import Arm, Results, Run
 from reports.trials import chosen_runs
+
+if TYPE_CHECKING:
+    from reports.intervals import Joint
 
 MACRO = "macro"
 CONFIDENCE = 0.95
@@ -73,8 +76,8 @@ class Difference:
     `pairing` is `seed` when both arms ran on the same seeds, and `shared` when the other side is one
     predecessor run that every seed started from: then the interval is a one-sample one, and the
     predecessor's own spread is not in it. `low` and `high` are None below two differences.
-    `detectable` is the difference that a two-sided 5 % paired t test with this n and this sd finds
-    four times in five.
+    `detectable` is the difference that a two-sided 5 % paired test with this n and this spread finds
+    four times in five. `basis` says what interval and detectable difference carry.
     """
 
     task: str
@@ -88,6 +91,7 @@ class Difference:
     low: float | None
     high: float | None
     detectable: float | None
+    basis: str = "seeds"
 
     @property
     def n(self) -> int:
@@ -173,12 +177,13 @@ def _planned(results: Results, runs: Sequence[Run], arm: str) -> int:
     return len({run.seed for run in runs})
 
 
-def differences(results: Results, reference: str, protocol: str) -> list[Difference]:
+def differences(results: Results, reference: str, protocol: str, joint: "Joint | None" = None) -> list[Difference]:
     """`reference` minus every other arm, for every task and the macro score, arms in suite order."""
-    return _against(results, reference, [arm.name for arm in results.suite.arms if arm.name != reference], protocol)
+    others = [arm.name for arm in results.suite.arms if arm.name != reference]
+    return _against(results, reference, others, protocol, joint)
 
 
-def comparisons(results: Results, protocol: str) -> list[Difference]:
+def comparisons(results: Results, protocol: str, joint: "Joint | None" = None) -> list[Difference]:
     """What the page compares: the reference minus every other arm, or the Theseus arm of each depth minus its equals.
 
     Where Theseus arms come out at several depths, an arm is compared with the leading one of its own
@@ -193,7 +198,7 @@ def comparisons(results: Results, protocol: str) -> list[Difference]:
             if arm.name not in leaders.values()
             and (arm.is_predecessor or leaders.get(arm.layers, next(iter(leaders.values()))) == leaders[leader])
         ]
-        found += _against(results, leaders[leader], others, protocol)
+        found += _against(results, leaders[leader], others, protocol, joint)
     return found
 
 
@@ -208,14 +213,18 @@ def depth_leaders(results: Results) -> dict[int | None, str]:
     return {depth: name for depth, name in leaders.items() if name is not None}
 
 
-def _against(results: Results, reference: str, others: Sequence[str], protocol: str) -> list[Difference]:
+def _against(
+    results: Results, reference: str, others: Sequence[str], protocol: str, joint: "Joint | None"
+) -> list[Difference]:
     tasks = [task.name for task in results.suite.tasks]
     if len(macro_tasks(results)) > 1:
         tasks.append(MACRO)
-    return [difference(results, task, reference, other, protocol) for other in others for task in tasks]
+    return [difference(results, task, reference, other, protocol, joint) for other in others for task in tasks]
 
 
-def difference(results: Results, task: str, reference: str, arm: str, protocol: str) -> Difference:
+def difference(
+    results: Results, task: str, reference: str, arm: str, protocol: str, joint: "Joint | None" = None
+) -> Difference:
     """The paired differences of two arms on one task; see `Difference` for what the interval means."""
     ours, theirs = (by_seed(results, task, name, protocol) for name in (reference, arm))
     shared = is_shared(results, arm)
@@ -227,9 +236,13 @@ def difference(results: Results, task: str, reference: str, arm: str, protocol: 
     summary = summarise(values)
     low, high = interval(values)
     found = None if summary.sd is None else detectable(summary.n) * summary.sd
-    return Difference(
-        task, reference, arm, "shared" if shared else "seed", seeds, values, summary.mean, summary.sd, low, high, found
-    )
+    basis = "seeds"
+    estimate = joint.difference(task, reference, arm) if joint else None
+    if estimate is not None and estimate.basis != basis and summary.sd is not None:
+        basis, (low, high) = estimate.basis, estimate.interval(CONFIDENCE)
+        found = detectable_effect(summary.sd, estimate.example_part, summary.n)
+    pairing: Literal["seed", "shared"] = "shared" if shared else "seed"
+    return Difference(task, reference, arm, pairing, seeds, values, summary.mean, summary.sd, low, high, found, basis)
 
 
 def interval(values: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float | None, float | None]:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reports.beside import Column
+from reports.intervals import Joint
 from reports.published import paper_change
 from reports.results import Arm, Results
 from reports.statistics import MACRO, Cell, Difference, cell, difference, main_task
@@ -42,25 +43,25 @@ class Change:
     paper: float | None
 
 
-def steps(results: Results) -> list[Step]:
+def steps(results: Results, joint: Joint | None = None) -> list[Step]:
     """The suite's steps in order, at its protocol; empty where it names none."""
     task, protocol, statistic = main_task(results), results.suite.protocol, results.suite.statistic
     found: list[Step] = []
     before: str | None = None
     for name in results.suite.steps:
         own = cell(results, task, name, protocol)
-        change = difference(results, task, name, before, protocol) if before else None
+        change = difference(results, task, name, before, protocol, joint) if before else None
         found.append(Step(results.suite.arm(name), own, own.summary.centre(statistic), change))
         before = name
     return found
 
 
-def whole_change(results: Results) -> Difference | None:
+def whole_change(results: Results, joint: Joint | None = None) -> Difference | None:
     """The last step minus the first, None below three steps, where it would say nothing new."""
     names = results.suite.steps
     if len(names) < 3:
         return None
-    return difference(results, main_task(results), names[-1], names[0], results.suite.protocol)
+    return difference(results, main_task(results), names[-1], names[0], results.suite.protocol, joint)
 
 
 def verdict(d: Difference) -> str:
@@ -74,7 +75,9 @@ def verdict(d: Difference) -> str:
     return VERDICTS[d.verdict]
 
 
-def changes(results: Results, columns: Sequence[Column], beside: bool) -> list[tuple[Arm, list[Change]]]:
+def changes(
+    results: Results, columns: Sequence[Column], beside: bool, joint: Joint | None = None
+) -> list[tuple[Arm, list[Change]]]:
     """Every other arm minus the predecessor, per column, for a suite beside table 5; empty for any other."""
     deep = next((arm for arm in results.suite.arms if arm.is_predecessor), None)
     if results.suite.table != 5 or deep is None:
@@ -87,7 +90,7 @@ def changes(results: Results, columns: Sequence[Column], beside: bool) -> list[t
         row = []
         for column in columns:
             names = macro if column.name == MACRO else [column.published]
-            ours = difference(results, column.name, arm.name, deep.name, results.suite.protocol)
+            ours = difference(results, column.name, arm.name, deep.name, results.suite.protocol, joint)
             row.append(Change(ours, paper_change(arm.published, names) if beside else None))
         rows.append((arm, row))
     return rows

@@ -1,7 +1,7 @@
 """Write small results folders in the format of docs/results.md, for tests and for looking at a page.
 
     python tests/report/make_results.py OUT [--kind full|glue|minilm|synthetic|partial|single
-                                                    |steps|depths|search|sweep|modules|schedules|transfer]
+                                                    |steps|depths|search|sweep|modules|schedules|transfer|predictions]
 
 Scores come from a fixed table plus a pseudo-random seed effect that is shared by the arms, so paired
 differences are steadier than the arms themselves, as in real sweeps. Nothing here is a measurement.
@@ -11,9 +11,13 @@ import argparse
 import hashlib
 import json
 import random
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for a start by its path
+from tests.report.make_predictions import answers, write_predictions
 
 TASKS: dict[str, dict[str, Any]] = {
     "cola": {
@@ -126,11 +130,13 @@ def make_results(
     manifest: Mapping[str, Any] | None = None,
     arm_changes: Mapping[str, Mapping[str, Any]] | None = None,
     held_out: Mapping[Key, tuple[float, float]] | None = None,
+    predictions: bool = False,
 ) -> Path:
     """Write a results folder into `root`. `outcomes` marks runs diverged, failed or missing, `scores`
     fixes single scores, and `suite`, `manifest` and `arm_changes` are merged over suite.json, every manifest,
     and arms. An arm whose change has `trials` runs each of them. Where the suite sets data aside, or
-    `held_out` fixes a run's (dev, held-out) scores, results have a held-out checkpoint."""
+    `held_out` fixes a run's (dev, held-out) scores, results have a held-out checkpoint. With `predictions` runs
+    have predictions.parquet, and the scores are those that the predictions really have."""
     document: dict[str, Any] = {**SUITE, "seeds": list(seeds), **(suite or {})}
     document["tasks"] = [task_entry(name, document["synthetic"]) for name in tasks]
     document["arms"] = [arm_entry(name, document, arm_changes or {}) for name in arms]
@@ -149,6 +155,8 @@ def make_results(
                         value = (scores or {}).get(key, score(*key))
                         folder, apart = root / run["folder"], held_out_pair(key, value, document, held_out or {})
                         write_run(folder, document, arm, key, outcome, value, manifest or {}, apart)
+                        if predictions and outcome == "done":
+                            add_predictions(folder, key)
     write(root / "suite.json", document)
     if speed:
         write(root / "speed.json", {"schema": 1, "conditions": speed_conditions(document, speed_decided)})
@@ -235,6 +243,17 @@ def write_run(
     } | held_out)  # fmt: skip
     lines = [json.dumps(point(key, arm["method"], step, steps, value)) for step in range(50, steps + 1, 50)]
     (folder / "metrics.jsonl").write_text("\n".join(lines[: None if done else 1]) + "\n", encoding="utf-8")
+
+
+def add_predictions(folder: Path, key: Key) -> None:
+    """predictions.parquet beside a finished run, and its result.json restated by what they score."""
+    result, frames = json.loads((folder / "result.json").read_text()), {}
+    for name in ("last", "selected", "held_out"):
+        if result.get(name):
+            frames[name], found = answers(key[0], TASKS[key[0]], (key, name), result[name]["score"])
+            result[name] |= {"metrics": found, "score": 100 * sum(found.values()) / len(found)}
+    write(folder / "result.json", result)
+    write_predictions(folder, frames)
 
 
 def metrics(task: str, value: float) -> dict[str, float]:
@@ -337,6 +356,7 @@ TRANSFER: dict[str, dict[str, Any]] = {
 }
 KINDS: dict[str, dict[str, Any]] = {
     "full": {},
+    "predictions": {"tasks": ("cola", "mrpc", "rte", "stsb"), "predictions": True},
     "glue": {"tasks": tuple(TASKS), "seeds": (1, 2, 3, 4, 5), "suite": {"statistic": "median"}},
     "minilm": {"suite": MINILM},
     "synthetic": {"suite": SYNTHETIC, "tasks": ("cola", "rte", "sst2")},

@@ -49,7 +49,9 @@ def browser() -> str:
     return found
 
 
-@pytest.fixture(scope="module", params=["full", "partial", "synthetic", "steps", "depths", "search", "sweep"])
+@pytest.fixture(
+    scope="module", params=["full", "partial", "synthetic", "steps", "depths", "search", "sweep", "predictions"]
+)
 def page(request, tmp_path_factory) -> Path:
     return render(make_results(tmp_path_factory.mktemp(request.param), **KINDS[request.param]))
 

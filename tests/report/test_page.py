@@ -67,9 +67,9 @@ def parsed(path: Path) -> Page:
     return Page(path.read_text(encoding="utf-8"))
 
 
-def test_three_files_are_written_where_asked(pages, tmp_path):
+def test_files_are_written_where_asked(pages, tmp_path):
     page = pages["single"]
-    assert sorted(p.name for p in page.parent.iterdir()) == ["report.html", "table.csv", "table.tex"]
+    assert sorted(p.name for p in page.parent.iterdir()) == ["report.html", "table.csv", "table.tex", "verdicts.csv"]
     assert page.parent.name == "report"
     elsewhere = render(page.parent.parent, tmp_path / "a" / "b")
     assert elsewhere == tmp_path / "a" / "b" / "report.html"
@@ -342,3 +342,63 @@ def test_a_page_is_rendered_where_torch_cannot_be_imported(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert Path(done.stdout.strip()).is_file()
+
+
+def test_verdicts_stand_after_the_answer_with_n_and_family(pages):
+    page = parsed(pages["full"])
+    assert (
+        page.text.index("The answer")
+        < page.text.index("Verdicts on the paper's claims")
+        < page.text.index("Dev scores")
+    )
+    row = next(
+        row for row in page.rows if row[0].startswith("Averaged over the eight dev tasks, Theseus scores above v")
+    )
+    assert row[5] == "3 seeds"
+    assert "Holm over 3" in row[6]
+    assert "undecidable at this n" in row[7]
+    assert "over seeds only: no predictions are stored" in page.text
+    assert any(a["href"] == "verdicts.csv" for a in page.all("a"))
+
+
+def test_a_made_up_language_is_labelled_in_every_verdict(pages):
+    page = parsed(pages["synthetic"])
+    judged = [row for row in page.rows if row[0].startswith("Averaged over the eight dev tasks")]
+    assert judged
+    assert all("directional: a synthetic language, not GLUE" in row[1] for row in judged)
+
+
+@pytest.fixture(scope="module")
+def predicted(tmp_path_factory) -> Path:
+    return render(make_results(tmp_path_factory.mktemp("predicted"), **KINDS["predictions"]))
+
+
+def test_predictions_bring_joint_intervals_loyalty_and_flips(predicted):
+    page = parsed(predicted)
+    assert "interval over seeds and dev examples" in page.text
+    assert "seeds only" not in page.text
+    assert "Probability loyalty, %" in page.text
+    assert "Answers that change" in page.text
+    names = sorted(path.name for path in predicted.parent.iterdir())
+    assert names == ["flips.csv", "report.html", "table.csv", "table.tex", "verdicts.csv"]
+    again = render(predicted.parent.parent, predicted.parent.parent / "again")
+    assert again.with_name("flips.csv").read_bytes() == predicted.with_name("flips.csv").read_bytes()
+    assert again.with_name("verdicts.csv").read_bytes() == predicted.with_name("verdicts.csv").read_bytes()
+
+
+def test_a_cell_without_predictions_is_marked(tmp_path):
+    root = make_results(tmp_path, tasks=("rte", "cola"), seeds=(1, 2, 3), predictions=True)
+    next(root.glob("rte/kd/seed-2-*/predictions.parquet")).unlink()
+    text = parsed(render(root)).text
+    assert "seeds only" in text
+    assert "lack predictions and have Student's t over seeds" in text
+
+
+def test_predictions_that_do_not_give_the_score_are_one_line(tmp_path):
+    root = make_results(tmp_path, tasks=("rte",), arms=("kd",), seeds=(1,), predictions=True)
+    path = next(root.glob("rte/kd/*/result.json"))
+    result = json.loads(path.read_text())
+    result["last"]["score"] += 1
+    path.write_text(json.dumps(result))
+    with pytest.raises(ReportError, match=r"predictions\.parquet: give a score of"):
+        render(root)

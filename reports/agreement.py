@@ -1,0 +1,176 @@
+"""Beyond the score: how faithful an arm is to its predecessor, how well calibrated, and which answers change.
+
+    rows = agreements(results, joint.answers)         # per task and arm, averaged over seeds
+    flips(answers, "theseus", "kd")                   # per example: how often only the first, only the second was right
+
+- label loyalty: share of examples with the predecessor's label.
+- probability loyalty: 1 - mean over examples of the Jensen-Shannon distance (the root of the divergence,
+  logarithms to base 2, so that 0 is disjoint and 1 identical) of the two class distributions
+  (Xu et al. 2021, "Beyond Preserved Accuracy").
+- regression loyalty: Pearson's correlation of the two predictions, for a task that predicts values.
+- calibration error: expected calibration error over 15 bins of equal width of the largest probability.
+
+Loyalties are those of a run to the predecessor it came from: the shared one, or that of its own seed.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import special
+
+from reports.predictions import Answers
+from reports.results import Results
+from reports.significance import paired_permutation
+from reports.statistics import Summary, is_shared, summarise
+
+BINS = 15
+MOST_FLIPS = 1_000_000  # rows of the CSV
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """One arm on one task, each a summary over seeds on a scale of 0 to 100 (n = 0 where it does not apply)."""
+
+    task: str
+    arm: str
+    label: Summary
+    probability: Summary
+    regression: Summary
+    calibration: Summary
+
+
+@dataclass(frozen=True)
+class Flips:
+    """Two arms' answers to the same examples, over the seeds that both have.
+
+    Per example: in how many seeds only the first, or only the second, was right, and in how many they
+    said different things. `p` is the paired permutation over examples, two-sided.
+    """
+
+    task: str
+    first: str
+    second: str
+    seeds: tuple[int, ...]
+    only_first: NDArray[np.int64]
+    only_second: NDArray[np.int64]
+    differ: NDArray[np.int64]
+    p: float
+
+
+def probabilities(logits: Array) -> Array:
+    """Softmax of (examples, classes) logits as (classes, examples): sums over two or three classes are then fast."""
+    rows = np.ascontiguousarray(logits.T, dtype=np.float64)
+    found = np.exp(rows - rows.max(axis=0))
+    return np.asarray(found / found.sum(axis=0))
+
+
+def jensen_shannon_distance(p: Array, q: Array) -> Array:
+    """Per example of two (classes, examples) arrays, base 2: 0 for one distribution, 1 for disjoint ones."""
+    middle = (p + q) / 2
+    divergence = (special.rel_entr(p, middle) + special.rel_entr(q, middle)).sum(axis=0) / 2 / np.log(2)
+    return np.sqrt(np.clip(divergence, 0, 1))
+
+
+def calibration_error(found: Array, labels: Array, bins: int = BINS) -> float:
+    """Mean over examples of |confidence - accuracy| of their bin; bins are (0, 1/15], (1/15, 2/15], ..."""
+    confidence, right = found.max(axis=0), found.argmax(axis=0) == labels
+    bin_of = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    gaps = np.bincount(bin_of, weights=confidence - right, minlength=bins)
+    return float(np.abs(gaps).sum() / len(labels))
+
+
+def regression_loyalty(given: Array, reference: Array) -> float:
+    """Pearson's correlation of two models' predictions; 0 where one is constant."""
+    if np.ptp(given) == 0 or np.ptp(reference) == 0:
+        return 0.0
+    return float(np.corrcoef(given, reference)[0, 1])
+
+
+def agreements(results: Results, answers: Mapping[str, Answers]) -> list[Agreement]:
+    """A row per task with predictions and arm, in the suite's order."""
+    deep = next((arm.name for arm in results.suite.arms if arm.is_predecessor), None)
+    rows: list[Agreement] = []
+    for task in results.suite.tasks:
+        if task.name in answers:
+            found = answers[task.name]
+            deep_logits = {} if found.regression else found.logits.get(deep or "", {})
+            origins = {seed: probabilities(logits) for seed, logits in deep_logits.items()}
+            arms = [arm.name for arm in results.suite.arms if arm.name in found.given]
+            rows += [_agreement(results, found, arm, deep, origins) for arm in arms]
+    return rows
+
+
+def _agreement(
+    results: Results, answers: Answers, arm: str, deep: str | None, origins: Mapping[int, Array]
+) -> Agreement:
+    label, probability, regression, calibration = [], [], [], []
+    for seed, given in answers.given[arm].items():
+        origin = _origin(results, answers, arm, deep, seed)
+        source = None if origin is None or deep is None else answers.given[deep][origin]
+        if answers.regression:
+            if source is not None:
+                regression.append(100 * regression_loyalty(given, source))
+            continue
+        found = probabilities(answers.logits[arm][seed])
+        calibration.append(100 * calibration_error(found, answers.labels))
+        if source is not None and origin is not None:
+            label.append(100 * float(np.mean(given == source)))
+            probability.append(100 * (1 - float(jensen_shannon_distance(found, origins[origin]).mean())))
+    return Agreement(answers.task, arm, *(summarise(found) for found in (label, probability, regression, calibration)))
+
+
+def _origin(results: Results, answers: Answers, arm: str, deep: str | None, seed: int) -> int | None:
+    """The seed of the predecessor that a run came from, None for a predecessor or where it has no predictions."""
+    if deep is None or arm == deep:
+        return None
+    runs = answers.given.get(deep, {})
+    if is_shared(results, deep):
+        return next(iter(runs)) if len(runs) == 1 else None
+    return seed if seed in runs else None
+
+
+def flips(answers: Answers, first: str, second: str) -> Flips | None:
+    """Which answers change between two arms; None for a regression task or without a seed in common."""
+    one, other = answers.given.get(first, {}), answers.given.get(second, {})
+    single = next((arm for arm in (one, other) if len(arm) == 1), None)
+    seeds = sorted(set(one) & set(other))
+    if single is not None and len(one) != len(other):  # a shared predecessor stands beside every seed
+        seeds = sorted(other if single is one else one)
+    if answers.regression or not seeds:
+        return None
+    a, b = (np.stack([runs.get(s, next(iter(runs.values()))) for s in seeds], axis=1) for runs in (one, other))
+    labels = answers.labels[:, None]
+    right, wrong = a == labels, b == labels
+    only_first, only_second = (right & ~wrong).sum(axis=1), (wrong & ~right).sum(axis=1)
+    p = paired_permutation(right, wrong).p
+    return Flips(answers.task, first, second, tuple(seeds), only_first, only_second, (a != b).sum(axis=1), p)
+
+
+def all_flips(results: Results, answers: Mapping[str, Answers], arms: tuple[str, ...] = ()) -> Iterator[Flips]:
+    """Every pair of arms on every task, or those pairs that have one of `arms`."""
+    for task in results.suite.tasks:
+        if task.name in answers:
+            names = [arm.name for arm in results.suite.arms if arm.name in answers[task.name].given]
+            for first, second in combinations(names, 2):
+                if not arms or {first, second} & set(arms):
+                    found = flips(answers[task.name], first, second)
+                    if found is not None:
+                        yield found
+
+
+def flips_table(found: Flips, answers: Answers) -> pd.DataFrame:
+    """The examples on which two arms differ in any seed, a row each, in dev order."""
+    split = np.concatenate([np.full(part.stop - part.start, name) for name, part in answers.bounds.items()])
+    at = np.flatnonzero(found.differ)
+    return pd.DataFrame({
+        "task": found.task, "split": split[at], "idx": answers.idx[at], "label": answers.labels[at],
+        "first": found.first, "second": found.second, "seeds": len(found.seeds),
+        "only_first_right": found.only_first[at], "only_second_right": found.only_second[at],
+        "answers_differ": found.differ[at],
+    })  # fmt: skip

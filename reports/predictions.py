@@ -1,0 +1,178 @@
+"""What every run said about every dev example, read from predictions.parquet and checked against result.json.
+
+    answers = read_answers(results, "last")["rte"]     # None where no run of the task has predictions
+    answers.given["kd"][1]                             # predictions of arm kd, seed 1, in the order of answers.idx
+
+Only the chosen trial's runs and one checkpoint are read. A file is refused, with its name, when it is too
+large for the task, when its examples are not the task's, when it disagrees with its own logits, or when
+the score recomputed from it is not the one that result.json states: an interval made from other
+predictions than the score would be worse than none.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from reports.errors import ReportError
+from reports.results import Results, Run, Task
+from reports.scoring import Kind, score
+from reports.trials import chosen_runs
+from reports.untrusted import inside, shown, text
+
+COLUMNS = ("checkpoint", "split", "idx", "label", "prediction", "logits")
+MAX_BYTES = 256 * 2**20  # QQP with three checkpoints is 3 MB
+MAX_ROWS = 3_000_000  # where a task does not say how many dev examples it has
+MAX_OUTPUTS = 64  # logits per example
+TOLERANCE = 1e-4  # points; one QQP example of 40,430 moves the score by 0.0025
+
+
+@dataclass(frozen=True)
+class Answers:
+    """One task at one checkpoint: examples of all dev splits in a row, and per arm and seed what was predicted.
+
+    `bounds` are the slices of the splits; `logits` (examples, outputs) lie beside `given` (examples,).
+    """
+
+    task: str
+    kind: Kind
+    bounds: Mapping[str, slice]
+    idx: NDArray[np.int64]
+    labels: NDArray[Any]
+    given: dict[str, dict[int, NDArray[Any]]] = field(default_factory=dict)
+    logits: dict[str, dict[int, NDArray[np.float32]]] = field(default_factory=dict)
+
+    @property
+    def regression(self) -> bool:
+        """True where predictions are values and not classes."""
+        return self.kind == "pearson_spearman"
+
+    def has(self, arm: str, seeds: tuple[int, ...]) -> bool:
+        """True when all these runs have predictions."""
+        return bool(seeds) and set(seeds) <= set(self.given.get(arm, {}))
+
+
+def read_answers(results: Results, protocol: str) -> dict[str, Answers]:
+    """Answers per task, tasks without any predictions left out; raises `ReportError` for a file that is wrong."""
+    found: dict[str, Answers] = {}
+    for task in results.suite.tasks:
+        for arm in results.suite.arms:
+            for run in chosen_runs(results, task.name, arm.name, protocol):
+                if run.at(protocol) is not None:
+                    _add(results, task, run, protocol, found)
+    return found
+
+
+def _add(results: Results, task: Task, run: Run, protocol: str, found: dict[str, Answers]) -> None:
+    path = inside(results.root, f"{run.folder}/predictions.parquet", run.folder)
+    checkpoint = run.at(protocol)
+    kind = score_kind(task, run, protocol)
+    if not path.is_file() or checkpoint is None or kind is None:
+        return
+    table = _table(path, task, protocol)
+    new = _answers(path, task, kind, table)
+    known = found.setdefault(task.name, new)
+    if not (np.array_equal(known.idx, new.idx) and np.array_equal(known.labels, new.labels)):
+        raise ReportError(f"{path}: other examples or labels than the other runs of {task.name}; run it again")
+    given, logits = _given(path, kind, table)
+    mine = 100 * score(kind, known.bounds, known.labels, given[None, :])[0]
+    if checkpoint.score is None or abs(mine - checkpoint.score) > TOLERANCE:
+        stated = "none" if checkpoint.score is None else f"{checkpoint.score:.4f}"
+        raise ReportError(f"{path}: give a score of {mine:.4f} where result.json states {stated}; run it again")
+    known.given.setdefault(run.arm, {})[run.seed] = given
+    known.logits.setdefault(run.arm, {})[run.seed] = logits
+
+
+def score_kind(task: Task, run: Run, protocol: str) -> Kind | None:
+    """Which formula gives the task's score, told from the metrics that the run or the task names; None if unknown."""
+    checkpoint = run.at(protocol)
+    named = " ".join([task.score, *(checkpoint.metrics if checkpoint else ())]).lower()
+    words: dict[str, Kind] = {
+        "matthews": "matthews_correlation", "f1": "f1_accuracy", "pearson": "pearson_spearman", "accuracy": "accuracy",
+    }  # fmt: skip
+    return next((kind for word, kind in words.items() if word in named), None)
+
+
+def _table(path: Path, task: Task, protocol: str) -> pa.Table:
+    """One checkpoint's rows, sorted by split and idx; sizes are looked at before anything is unpacked."""
+    known = [size for size in task.dev_examples.values() if size is not None]
+    most = 3 * sum(known) if known and len(known) == len(task.dev_examples) else MAX_ROWS
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ReportError(f"{path}: larger than {MAX_BYTES // 2**20} MiB; these are no predictions of a dev set")
+        with pq.ParquetFile(path) as file:
+            _check_sizes(path, file.metadata, most)
+            absent = set(COLUMNS) - set(file.schema_arrow.names)
+            if absent:
+                raise ReportError(f"{path}: lacks the column {sorted(absent)[0]}; run it again")
+            table = file.read(columns=list(COLUMNS))
+        table = table.filter(pc.equal(table["checkpoint"], protocol))
+        return table.sort_by([("split", "ascending"), ("idx", "ascending")]).combine_chunks()
+    except (OSError, pa.ArrowException) as error:
+        raise ReportError(f"{path}: not readable as parquet ({text(error, 120)}); run it again") from None
+
+
+def _check_sizes(path: Path, metadata: Any, most: int) -> None:
+    if metadata.num_rows > most:
+        raise ReportError(f"{path}: {metadata.num_rows:,} rows where the task's dev set allows {most:,}; run it again")
+    for i in range(metadata.num_row_groups):
+        group = metadata.row_group(i)
+        columns = [group.column(j) for j in range(group.num_columns)]
+        if any(c.num_values > MAX_OUTPUTS * max(group.num_rows, 1) for c in columns) or (
+            sum(c.total_uncompressed_size for c in columns) > 4 * MAX_BYTES
+        ):
+            raise ReportError(f"{path}: unpacks to more than predictions of a dev set can hold; run it again")
+
+
+def _answers(path: Path, task: Task, kind: Kind, table: pa.Table) -> Answers:
+    """The examples of a file, held against the dev splits that the suite names."""
+    splits = np.asarray(table["split"].to_pylist(), dtype=str)
+    names, starts, counts = np.unique(splits, return_index=True, return_counts=True)
+    sizes = {str(name): int(count) for name, count in zip(names, counts, strict=True)}
+    expected = {name: size for name, size in task.dev_examples.items()}
+    if set(sizes) != set(expected) or any(expected[name] not in (None, sizes[name]) for name in sizes):
+        raise ReportError(f"{path}: dev splits {shown(sizes)} are not the task's {shown(dict(expected))}; run it again")
+    bounds = {str(n): slice(int(s), int(s + c)) for n, s, c in zip(names, starts, counts, strict=True)}
+    idx, labels = _numbers(path, table, "idx", np.int64), _numbers(path, table, "label", np.float64)
+    if any((np.diff(idx[part]) <= 0).any() for part in bounds.values()):
+        raise ReportError(f"{path}: an idx appears twice in a split; run it again")
+    if kind != "pearson_spearman":
+        whole = labels.astype(np.int64)
+        limit = 2 if kind in ("f1_accuracy", "matthews_correlation") else MAX_OUTPUTS
+        if (whole != labels).any() or (whole < 0).any() or (whole >= limit).any():
+            raise ReportError(f"{path}: labels are not class ids from 0 to {limit - 1}; run it again")
+        labels = whole
+    return Answers(task.name, kind, bounds, idx, labels)
+
+
+def _given(path: Path, kind: Kind, table: pa.Table) -> tuple[NDArray[Any], NDArray[np.float32]]:
+    """Predictions and logits, which must say the same."""
+    given = _numbers(path, table, "prediction", np.float64)
+    column = table["logits"].combine_chunks()
+    if not isinstance(column, (pa.ListArray, pa.LargeListArray, pa.FixedSizeListArray)):
+        raise ReportError(f"{path}: logits are no lists of numbers; run it again")
+    widths = set(pc.unique(pc.list_value_length(column)).to_pylist())
+    flat = np.asarray(column.flatten().to_numpy(zero_copy_only=False), dtype=np.float32)
+    if len(widths) != 1 or not np.isfinite(flat).all() or flat.size < len(given):
+        raise ReportError(f"{path}: logits must be finite and equally many for each example; run it again")
+    logits = flat.reshape(len(given), -1)
+    meant = logits[:, 0].astype(np.float64) if kind == "pearson_spearman" else logits.argmax(axis=1)
+    if not np.allclose(meant, given, rtol=1e-6, atol=1e-6):
+        raise ReportError(f"{path}: predictions and logits disagree; run it again")
+    return (given if kind == "pearson_spearman" else given.astype(np.int64)), logits
+
+
+def _numbers(path: Path, table: pa.Table, name: str, kind: Any) -> NDArray[Any]:
+    column = table[name]
+    if column.null_count or not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+        raise ReportError(f"{path}: column {name} must hold numbers and no gaps; run it again")
+    values = column.to_numpy().astype(np.float64)
+    if not np.isfinite(values).all():
+        raise ReportError(f"{path}: column {name} must hold finite numbers; run it again")
+    return np.asarray(values.astype(kind))
