@@ -17,7 +17,7 @@ export TOKENIZERS_PARALLELISM ?= false
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup reproduce-glue plan report test lint bench demo-encoder encoder-minilm clean
+.PHONY: help setup reproduce-glue plan report drift drift-demo-ci accept-demo-ci test lint bench demo-encoder encoder-minilm clean
 
 help: ## this list
 	@echo 'make TARGET [SUITE=auto|demo|minilm|paper|path.toml] [ARGS="..."] [PYTHON=python3]'
@@ -33,6 +33,20 @@ plan: $(STAMP) ## list every run of SUITE: its id, what is done, the estimated t
 
 report: $(STAMP) ## write the HTML report of the last suite again
 	@$(PY) -m benchmarks report $(ARGS)
+
+drift: $(STAMP) ## compare the last suite's results with results/accepted/SUITE.json
+	@$(PY) -m benchmarks drift $(ARGS)
+
+# From nothing, so that what is compared is this tree under this lock and no earlier run.
+drift-demo-ci: $(STAMP) ## run the demo cut for CI (two minutes) and compare it: what every change must pass
+	@rm -rf results/runs/demo-ci
+	@$(PY) -m benchmarks run demo-ci
+	@$(PY) -m benchmarks drift results/runs/demo-ci --exact $(ARGS)
+
+accept-demo-ci: $(STAMP) ## run it and accept its results: in a commit, with a line in LOG.md that says why
+	@rm -rf results/runs/demo-ci
+	@$(PY) -m benchmarks run demo-ci
+	@$(PY) -m benchmarks accept results/runs/demo-ci --margin 5 $(ARGS)
 
 test: $(STAMP) ## the fast tests; other tiers: ARGS="-m slow", ARGS="-m nightly"
 	@$(PY) -m pytest -n auto --dist loadfile $(ARGS)

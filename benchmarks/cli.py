@@ -1,12 +1,13 @@
-"""The command line: `python -m benchmarks plan | run | export | report | speed | doctor | reproduce`.
+"""The command line: `python -m benchmarks plan | run | export | report | accept | drift | speed | …`.
 
     python -m benchmarks plan minilm
     python -m benchmarks run minilm --tasks rte --seeds 1 --set training.epochs=1
     python -m benchmarks report results/runs/minilm
 
 Tables for people go to stderr or a terminal, documents (--json, export, the report's path) to stdout.
-Exit codes: 0 done, 1 a run or check failed, 2 bad input (one line), 75 interrupted and resumable.
-Nothing heavy is imported before a command needs it; `report` and `export` never load torch.
+Exit codes: 0 done, 1 a run or check failed, 2 bad input (one line), 75 interrupted and resumable; `drift` also has
+3 undecided and 4 no comparable baseline. Nothing heavy is imported before a command needs it; `report`, `export`,
+`accept` and `drift` never load torch.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchmarks.errors import BAD_INPUT, DONE, FAILED, INTERRUPTED, RESULTS, SuiteError, nearest
+from benchmarks.errors import ACCEPTED, BAD_INPUT, DONE, FAILED, INTERRUPTED, RESULTS, SuiteError, nearest
 
 if TYPE_CHECKING:
     from benchmarks.plan import Plan, Run
@@ -106,7 +107,7 @@ def run(
     planned, store = _prepare(suite, results, settings, tasks)
     runs = planned.select(_split(tasks), _split(methods), _numbers(seeds))
     if dry_run:
-        rehearse(planned, runs, steps, say)
+        rehearse(planned, _fetch(planned, runs), steps, say)
         return DONE
     return _execute(planned, store, runs, workers, engine)
 
@@ -120,9 +121,7 @@ def _execute(planned: Plan, store: Store, runs: list[Run], workers: int | None, 
     store.open()
     store.sweep()
     missing = [run for run in runs if not store.settled(run)]
-    left_out = len(missing)
     missing = _fetch(planned, missing)
-    left_out -= len(missing)
     store.write_suite(planned)
     with Progress(total=len(runs), done=len(runs) - len(missing)) as progress:
         try:
@@ -130,7 +129,7 @@ def _execute(planned: Plan, store: Store, runs: list[Run], workers: int | None, 
         except WorkerDied as error:
             say(f"error: {error}")
             return INTERRUPTED
-    return FAILED if progress.failed or left_out else DONE
+    return FAILED if progress.failed else DONE
 
 
 def _refuse_random(planned: Plan) -> None:
@@ -141,7 +140,8 @@ def _refuse_random(planned: Plan) -> None:
 def _fetch(planned: Plan, missing: list[Run]) -> list[Run]:
     """Data and encoder from the hub, if that is where they are: here once, not in every worker.
 
-    Returns the runs that can be executed: an arm whose own checkpoint cannot be had is left out, and said to be.
+    Returns the runs that can be executed: an optional arm whose own checkpoint cannot be had is left out, and said
+    to be.
     """
     from benchmarks.data import load_splits
     from benchmarks.encoder import fetch
@@ -151,10 +151,12 @@ def _fetch(planned: Plan, missing: list[Run]) -> list[Run]:
     fetch(planned.encoder, planned.suite.encoder.sha256)
     lost = set()
     for name, encoder in {run.arm: run.encoder for run in missing if run.method == "pretrained"}.items():
-        own = planned.suite.arms[name].encoder
+        arm = planned.suite.arms[name]
         try:
-            fetch(encoder, own.sha256 if own else None)
+            fetch(encoder, arm.encoder.sha256 if arm.encoder else None)
         except SuiteError as error:
+            if not arm.optional:
+                raise
             say(f"warning: arm {name} is left out: {error}")
             lost.add(name)
     missing = [run for run in missing if run.arm not in lost]
@@ -278,6 +280,53 @@ def _report(results: Path, output: Path | None) -> Path:
         raise SuiteError(str(error)) from None
     except OSError as error:
         raise SuiteError(f"cannot write the report of {results} ({error.strerror}): choose another --output") from None
+
+
+@app.command()
+def accept(
+    results: ResultsFolder = None,
+    output: Annotated[Path | None, typer.Option(help="file to write (default: results/accepted/SUITE.json)")] = None,
+    margins: Annotated[
+        list[str] | None, typer.Option("--margin", help="points a task may fall, TASK=2.5, or 2.5 for all tasks")
+    ] = None,
+) -> int:
+    """Freeze finished results as the accepted baseline that `drift` compares with."""
+    from reports import ReportError, read
+    from reports.baseline import freeze, read_margins
+
+    try:
+        found = read(results or _last_results())
+        document = freeze(found, read_margins(margins or [], found))
+    except ReportError as error:
+        raise SuiteError(str(error)) from None
+    if any(run.manifest.get("code_dirty") for run in found.runs):
+        say("warning: the accepted runs come from a tree with uncommitted changes")
+    path = output or ACCEPTED / f"{found.suite.name}.json"
+    _write(path, (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode())
+    print(path)
+    return DONE
+
+
+@app.command()
+def drift(
+    results: ResultsFolder = None,
+    baseline: Annotated[Path | None, typer.Option(help="(default: results/accepted/SUITE.json)")] = None,
+    exact: Annotated[bool, typer.Option("--exact", help="where bits must repeat, any difference is drift")] = False,
+    junit: Annotated[Path | None, typer.Option(help="write the cells as JUnit XML to this file")] = None,
+    as_json: Json = False,
+) -> int:
+    """Compare results with the accepted baseline: 0 pass, 1 drift, 3 undecided, 4 no comparable baseline."""
+    from reports import ReportError, read
+    from reports.drift_output import check, document, lines, publish
+
+    try:
+        folder = results or _last_results()
+        found = check(folder, baseline or ACCEPTED / f"{read(folder).suite.name}.json", exact)
+        publish(found, junit)
+    except ReportError as error:
+        raise SuiteError(str(error)) from None
+    print(json.dumps(document(found), indent=1) if as_json else "\n".join(lines(found)))
+    return found.exit_code
 
 
 @app.command()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results" / "runs"
+ACCEPTED = ROOT / "results" / "accepted"
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 75
 

@@ -170,11 +170,11 @@ def test_make_installs_again_only_when_lock_or_project_changed(bare_checkout):
     assert "-c constraints.txt torch" in make(bare_checkout, "test", "--dry-run").stdout
 
 
-def test_ci_runs_tests_then_linters():
+def test_ci_runs_tests_then_linters_then_the_drift_gate():
     lines = text(".ci/run").splitlines()
     assert os.access(ROOT / ".ci/run", os.X_OK)
     assert "set -euo pipefail" in lines
-    assert [line for line in lines if line.startswith("make ")] == ["make test", "make lint"]
+    assert [line for line in lines if line.startswith("make ")] == ["make test", "make lint", "make drift-demo-ci"]
 
 
 def test_ci_covers_the_supported_pythons():
