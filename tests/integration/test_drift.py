@@ -55,6 +55,7 @@ def compared(results, baseline, capfd, *options):
     return code, json.loads(capfd.readouterr().out)
 
 
+@pytest.mark.slow
 def test_an_unchanged_tree_passes_with_every_bit_equal(suite, accepted, tmp_path, capfd):
     """Run from nothing once more, one worker instead of two."""
     assert cli("run", suite, "--results", tmp_path, "--workers", "1") == 0

@@ -141,6 +141,7 @@ def test_selection_brings_the_predecessor_along(inputs, capfd):
     assert [(r["arm"], r["seed"]) for r in rows] == [("predecessor", 1), ("theseus", 2)]
 
 
+@pytest.mark.slow
 def test_numbers_do_not_depend_on_how_many_run_at_once(inputs, finished, tmp_path):
     assert cli("run", inputs, "--results", tmp_path / "one", "--workers", "1", "--tasks", "rte", "--seeds", "1") == 0
     for folder in runs(tmp_path / "one"):
@@ -191,6 +192,7 @@ def test_a_fine_tuned_predecessor_is_taken_as_it_is(inputs, finished, tmp_path):
     assert given["last"]["score"] == original["last"]["score"]
 
 
+@pytest.mark.slow
 def test_a_diverged_run_is_a_result_and_ends_nothing_else(inputs, tmp_path, capfd):
     arguments = ("--tasks", "rte", "--seeds", "1", "--set", "arms.kd.training.learning_rate=1e30")
     assert cli("run", inputs, "--results", tmp_path, *arguments) == 0
@@ -363,6 +365,7 @@ def test_what_does_not_depend_on_a_lost_predecessor_goes_on(inputs, tmp_path, ca
     assert [path.parent.name for path in runs(tmp_path)] == ["finetune", "predecessor"]
 
 
+@pytest.mark.slow
 def test_the_selected_checkpoint_is_what_a_suite_that_reports_it_hands_on(inputs, tmp_path):
     """The saved weights predict what was stored as `selected`, also where that is not the last evaluation."""
     steps = ("--set", "training.max_steps=24", "--set", "training.learning_rate=0.02", "--set", "protocol=selected")

@@ -165,7 +165,7 @@ def test_make_installs_again_only_when_lock_or_project_changed(bare_checkout):
     newest = stamp.stat().st_mtime
     for name in ("pyproject.toml", "constraints.txt"):
         os.utime(bare_checkout / name, (newest - 10, newest - 10))
-    assert make(bare_checkout, "test").stdout.split() == ["ran:", "-m", "pytest"]
+    assert make(bare_checkout, "test").stdout.split()[:3] == ["ran:", "-m", "pytest"]
     os.utime(bare_checkout / "constraints.txt", (newest + 10, newest + 10))
     assert "-c constraints.txt torch" in make(bare_checkout, "test", "--dry-run").stdout
 
