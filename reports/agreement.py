@@ -135,13 +135,16 @@ def _origin(results: Results, answers: Answers, arm: str, deep: str | None, seed
     return seed if seed in runs else None
 
 
-def flips(answers: Answers, first: str, second: str) -> Flips | None:
-    """Which answers change between two arms; None for a regression task or without a seed in common."""
+def flips(answers: Answers, first: str, second: str, shared: str | None = None) -> Flips | None:
+    """Which answers change between two arms; None for a regression task or without a seed in common.
+
+    `shared`: the predecessor that every seed started from, whose one run stands beside every seed of the other arm.
+    """
     one, other = answers.given.get(first, {}), answers.given.get(second, {})
-    single = next((arm for arm in (one, other) if len(arm) == 1), None)
     seeds = sorted(set(one) & set(other))
-    if single is not None and len(one) != len(other):  # a shared predecessor stands beside every seed
-        seeds = sorted(other if single is one else one)
+    if shared in (first, second):
+        single, many = (one, other) if shared == first else (other, one)
+        seeds = sorted(many) if len(single) == 1 else []
     if answers.regression or not seeds:
         return None
     a, b = (np.stack([runs.get(s, next(iter(runs.values()))) for s in seeds], axis=1) for runs in (one, other))
@@ -154,12 +157,13 @@ def flips(answers: Answers, first: str, second: str) -> Flips | None:
 
 def all_flips(results: Results, answers: Mapping[str, Answers], arms: tuple[str, ...] = ()) -> Iterator[Flips]:
     """Every pair of arms on every task, or those pairs that have one of `arms`."""
+    shared = next((arm.name for arm in results.suite.arms if is_shared(results, arm.name)), None)
     for task in results.suite.tasks:
         if task.name in answers:
             names = [arm.name for arm in results.suite.arms if arm.name in answers[task.name].given]
             for first, second in combinations(names, 2):
                 if not arms or {first, second} & set(arms):
-                    found = flips(answers[task.name], first, second)
+                    found = flips(answers[task.name], first, second, shared)
                     if found is not None:
                         yield found
 

@@ -123,7 +123,11 @@ def compare(accepted: Snapshot, new: Snapshot, exact: bool = False, alpha: float
         alpha,
     )  # fmt: skip
     by_cell = dict(zip(open_, judged, strict=True))
-    cells = tuple(_conclude(cell, by_cell.get(at), exact) for at, (cell, _) in enumerate(looked))
+    concluded = [_conclude(cell, by_cell.get(at), exact) for at, (cell, _) in enumerate(looked)]
+    cells = tuple(
+        _whole(cell, old, new.cells.get(key))
+        for cell, (key, old) in zip(concluded, accepted.cells.items(), strict=True)
+    )
     speed = compare_speed(accepted.speed, new.speed)
     verdicts: set[Verdict] = {cell.verdict for cell in cells} | ({"drift"} if any(s.drift for s in speed) else set())
     added = tuple(cell.name for key, cell in new.cells.items() if key not in accepted.cells)
@@ -150,16 +154,20 @@ def judge(
     """
     if not differences:
         return []
-    if groups is not None and len(differences) < 2 * len(set(groups)):
-        groups = None  # a group of one cell shares with nobody
+    if groups is not None:
+        freedom = dict.fromkeys(groups, 0)
+        for group, values in zip(groups, differences, strict=True):
+            freedom[group] += len(values) - 1
+        if len(differences) < 2 * len(freedom) or min(freedom.values()) == 0:
+            groups = None  # a group of one cell, or without any spread of its own, shares with all
     found = _capped(moderated(differences, "less", groups), differences)
-    known = found.sd > 0
+    known = (found.sd > 0) & (found.df > 0)
     up = np.where(known, stats.t.sf(found.statistic, found.df), 1.0)
     reach = np.where(known, stats.t.ppf(1 - alpha, found.df), 0.0)
     results = []
     for at, (adjusted, risen) in enumerate(zip(found.adjusted(), holm(up.tolist()), strict=True)):
         n, mean, sd, margin = len(differences[at]), float(found.mean[at]), float(found.sd[at]), margins[at]
-        low = mean - float(reach[at]) * sd / math.sqrt(n) if sd > 0 else -math.inf
+        low = mean - float(reach[at]) * sd / math.sqrt(n) if known[at] else -math.inf
         fell = adjusted <= alpha and mean <= -margin
         verdict: Verdict = "drift" if fell else "pass" if low > -margin else "undecided"
         gap, level = (-mean, alpha / len(differences)) if mean <= -margin else (mean + margin, alpha)
@@ -231,8 +239,16 @@ def _look(accepted: Snapshot, new: Snapshot, old: Cell, now: Cell | None) -> tup
         words = ", ".join(f"seed {seed} {status}" for seed, status in absent)
         return replace(cell, verdict="undecided", why=f"incomplete ({words}): run the suite to its end"), ()
     if cell.bits:
-        return replace(cell, why="bit-equal"), ()
+        return _whole(replace(cell, why="bit-equal"), old, now), ()
     return cell, values
+
+
+def _whole(cell: CellDrift, old: Cell, now: Cell | None) -> CellDrift:
+    """A pass only where every accepted seed was run again: a seed is not dropped in silence either."""
+    gone = [seed for seed in old.outcomes if now is not None and seed not in now.outcomes]
+    if cell.verdict != "pass" or not gone:
+        return cell
+    return replace(cell, verdict="undecided", why=f"{cell.why}, but accepted seed {_listed(gone)} was not run")
 
 
 def _conclude(cell: CellDrift, judged: Judged | None, exact: bool) -> CellDrift:

@@ -223,7 +223,7 @@ def moderated(
     posterior = prior
     if not math.isinf(prior_df):
         posterior = np.divide(prior_df * prior + df * variance, prior_df + df, out=np.zeros_like(mean), where=total > 0)
-    known = posterior > 0
+    known = (posterior > 0) & (total > 0)
     flat = np.where(mean == 0, 0.0, np.copysign(np.inf, mean))
     statistic = np.divide(mean, np.sqrt(posterior / n), out=flat, where=known)
     p = _tails(statistic, np.where(total > 0, total, 1.0), alternative)

@@ -326,6 +326,8 @@ def test_an_unfinished_suite_is_undecided(tmp_path, accepted, status):
 
 def test_seeds_that_differ_are_named_and_the_common_ones_compared(tmp_path, accepted):
     found = check(made(tmp_path / "now", seeds=(1, 2, 9)), accepted)
+    assert found.exit_code == 3  # what was accepted and not run again does not pass
+    assert "accepted seed 3, 4, 5, 6 was not run" in cell(found, "rte", "kd").why
     assert cell(found, "rte", "kd").seeds == (1, 2)
     assert cell(found, "rte", "kd").notes == (
         "accepted seed 3, 4, 5, 6 is not planned any more", "seed 9 has no accepted run"

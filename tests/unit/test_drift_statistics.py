@@ -102,3 +102,12 @@ def test_the_same_shift_in_every_seed_is_not_certainty():
 
 def test_no_differences_are_no_cells():
     assert judge([], []) == []
+
+
+def test_a_task_without_any_spread_of_its_own_borrows_from_all():
+    """Five cells of one task repeat their spread, the other task has one run only: its fall is judged, not NaN."""
+    cells = [[-0.2], [0.3, -0.1, 0.4], [-0.3, 0.2, 0.1], [0.1, 0.3, -0.4], [0.2, -0.2, 0.3]]
+    tasks = ["stsb"] * 5 + ["sst2"]
+    fell, stood = (judge([*cells, [change]], [5.0] * 6, tasks)[-1] for change in (-30.0, -0.25))
+    assert (fell.verdict, stood.verdict) == ("drift", "pass")
+    assert fell.p < 1e-6

@@ -89,8 +89,12 @@ def test_flips_csv_names_the_examples():
 
 def test_one_shared_run_stands_beside_every_seed():
     answers = small(deep=[[1, 0, 2, 1]], x=[[1, 1, 2, 1], [0, 0, 2, 1]])
-    assert list(flips(answers, "deep", "x").only_first) == [1, 1, 0, 0]
-    assert list(flips(answers, "x", "deep").only_second) == [1, 1, 0, 0]
+    assert list(flips(answers, "deep", "x", shared="deep").only_first) == [1, 1, 0, 0]
+    assert list(flips(answers, "x", "deep", shared="deep").only_second) == [1, 1, 0, 0]
+    both = small(x=[[1, 0, 2, 1], [1, 1, 2, 1], [0, 0, 2, 1]], y=[[1, 1, 2, 1]])
+    assert flips(both, "x", "y").seeds == tuple(
+        set(both.given["x"]) & set(both.given["y"])
+    )  # one seed done is no predecessor
     assert flips(small(x=[[1, 0, 2, 1]]), "x", "none") is None
 
 
