@@ -17,6 +17,7 @@ from datasets import ClassLabel, Dataset, Features, Value
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertForSequenceClassification, BertModel, PreTrainedTokenizerFast
 
+from baselines.method import Given
 from benchmarks.batches import Tokens
 from benchmarks.tasks import Task, find_task
 
@@ -41,6 +42,24 @@ def batch(seed: int = 0, size: int = 4, length: int = 9, labels: int = 2) -> dic
     mask = torch.ones_like(ids)
     ids[0, length - 3 :], mask[0, length - 3 :] = 0, 0
     return {"input_ids": ids, "attention_mask": mask, "labels": torch.randint(0, labels, (size,), generator=generator)}
+
+
+def inputs() -> dict[str, torch.Tensor]:
+    """The batch without its labels."""
+    made = batch()
+    made.pop("labels")
+    return made
+
+
+def given(dropout: float = 0.0, layers: int = 2, gates_seed: int = 5, depth: int = 4) -> Given:
+    """What the runner hands to `build`: small models of other weights each, for a run of 12 steps."""
+    return Given(
+        predecessor=lambda: bert(depth, seed=1, dropout=dropout),
+        pretrained=lambda: bert(depth, seed=2, dropout=dropout),
+        layers=layers,
+        gates_seed=gates_seed,
+        steps=12,
+    )
 
 
 def tokens(examples: int = 40, labels: int = 2, seed: int = 0, regression: bool = False) -> Tokens:

@@ -29,13 +29,7 @@ METHODS = {
 
 
 def given(dropout: float = 0.1, gates_seed: int = 5) -> Given:
-    return Given(
-        predecessor=lambda: tiny.bert(4, seed=1, dropout=dropout),
-        pretrained=lambda: tiny.bert(4, seed=2, dropout=dropout),
-        layers=2,
-        gates_seed=gates_seed,
-        steps=12,
-    )
+    return tiny.given(dropout=dropout, gates_seed=gates_seed)
 
 
 def trained(name, split=None, training=SETTINGS, seed=0, outputs=None, given_=None, options=None, device=CPU):

@@ -11,19 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.cli import main
 from tests import tiny
+from tests.command import cli
 from tests.report.make_results import make_results
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def cli(*arguments: object) -> int:
-    """Run the command line in this process; its exit code."""
-    sys.argv = ["benchmarks", *map(str, arguments)]
-    with pytest.raises(SystemExit) as done:
-        main()
-    return int(done.value.code or 0)
 
 
 @pytest.fixture(autouse=True)

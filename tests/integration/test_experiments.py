@@ -6,10 +6,7 @@ import contextlib
 import io
 import json
 import math
-import os
-import pickle
 import shutil
-import sys
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -21,33 +18,27 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 from transformers import (
     AutoTokenizer,
-    BertConfig,
-    BertForMaskedLM,
-    BertModel,
-    DistilBertConfig,
-    DistilBertForMaskedLM,
 )
 
 from baselines import find
-from baselines.method import Given
-from benchmarks.cli import main
-from benchmarks.encoder import EncoderSource, find_encoder, load_finetuned, load_pretrained, load_tokenizer
-from benchmarks.errors import SuiteError
+from benchmarks.encoder import load_finetuned, load_tokenizer
 from benchmarks.execute import Evaluations, execute
 from benchmarks.held_out import split_rows
 from benchmarks.plan import Plan, Run, make_plan
-from benchmarks.settings import Device, Encoder, Training
 from benchmarks.store import Store
 from benchmarks.suite import load_suite
 from benchmarks.tasks import find_task
-from benchmarks.training import Point, train
+from benchmarks.training import Point
 from tests import tiny
+from tests.command import cli
+from tests.compare import equal
 
 TEST_ROWS = {"wnli": 146, "rte": 3_000}  # of GLUE's test sets
+
 
 CHILD = """
 extends = "tiny"
@@ -79,14 +70,6 @@ preset = "theseus-curriculum"
 title = "Compressed on RTE"
 intermediate = {{ task = "rte", training = {{ learning_rate = 1e-30 }} }}
 """
-
-
-def cli(*arguments: object) -> int:
-    """Run the command line in this process; its exit code."""
-    sys.argv = ["benchmarks", *map(str, arguments)]
-    with pytest.raises(SystemExit) as done:
-        main()
-    return int(done.value.code or 0)
 
 
 def save_test(folder: Path, task: str) -> None:
@@ -147,10 +130,6 @@ def weights_of(results: Path, run: Run) -> dict[str, torch.Tensor]:
 
 def weights_in(weights: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
     return {name: value for name, value in weights.items() if name.startswith(prefix)}
-
-
-def equal(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
-    return first.keys() == second.keys() and all(torch.equal(value, second[name]) for name, value in first.items())
 
 
 # a suite with a search, a held-out share, a checkpoint of its own, LayerDrop, a preset and a transfer
@@ -449,186 +428,3 @@ def test_a_suite_that_reports_the_held_out_checkpoint_hands_it_on(folder: Path, 
     with torch.inference_mode():
         logits = load_finetuned(tmp_path / run.folder / "successor", "sdpa")(**inputs).logits
     assert torch.allclose(logits, torch.tensor(np.stack(stored.logits.to_list())), atol=1e-4)
-
-
-# pickled weights
-
-
-def save_pickle(folder: Path, weights: Any) -> Path:
-    """An encoder folder of the old kind: a pickle, a config that does not say what it is, a tokenizer."""
-    tiny.save_encoder(folder)
-    (folder / "model.safetensors").unlink()
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    del config["model_type"]
-    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    torch.save(weights, folder / "pytorch_model.bin")
-    return folder
-
-
-def encoder_weights(tmp_path: Path) -> dict[str, torch.Tensor]:
-    return load_file(tiny.save_encoder(tmp_path / "plain") / "model.safetensors")
-
-
-def test_converted_weights_are_an_encoder_like_any_other(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    weights = {f"bert.{name}": value for name, value in encoder_weights(tmp_path).items()}
-    tied = {**weights, "cls.predictions.decoder.weight": weights["bert.embeddings.word_embeddings.weight"]}
-    source = save_pickle(tmp_path / "old", tied)
-    before = Encoder(name="old", path=str(source), layers=4, hidden_size=32)
-    with pytest.raises(SuiteError, match=r"model\.safetensors is missing"):
-        find_encoder(before)
-    assert cli("convert", source, tmp_path / "new") == 0
-    assert capfd.readouterr().out.strip() == str(tmp_path / "new")
-    found = find_encoder(before.model_copy(update={"path": str(tmp_path / "new")}))
-    model = load_pretrained(found, find_task("rte"), 3, "sdpa")
-    body = {name: value for name, value in model.state_dict().items() if name.startswith("bert.")}
-    assert equal(body, weights)
-    assert load_tokenizer(found)("w1 w2")["input_ids"] == [2, 6, 7, 3]  # [CLS] w1 w2 [SEP]
-
-
-class Bomb:
-    """What a pickle may hold: a call that is made when it is read."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> Any:
-        return os.mkdir, (str(self.path),)
-
-
-def test_a_pickle_that_holds_code_is_refused_and_the_code_not_run(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    source = save_pickle(tmp_path / "old", {**encoder_weights(tmp_path), "bomb": Bomb(tmp_path / "ran")})
-    assert cli("convert", source, tmp_path / "new") == 2
-    lines = capfd.readouterr().err.strip().splitlines()
-    assert len(lines) == 1
-    assert "holds more than tensors" in lines[0]
-    assert not (tmp_path / "ran").exists()
-    assert not (tmp_path / "new").exists()
-    pickle.loads(pickle.dumps(Bomb(tmp_path / "ran")))  # the bomb is a real one
-    assert (tmp_path / "ran").is_dir()
-
-
-def test_what_cannot_be_converted_is_refused_in_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    odd = save_pickle(tmp_path / "odd", {"epoch": 3})
-    tiny.save_encoder(tmp_path / "safe")
-    broken = save_pickle(tmp_path / "broken", {})
-    (broken / "pytorch_model.bin").write_bytes(b"not a pickle")
-    (tmp_path / "there").mkdir()
-    for source, output, message in (
-        (odd, "new", "is not a mapping of names to tensors"),
-        (tmp_path / "safe", "new", "has no pytorch_model.bin"),
-        (broken, "new", "holds more than tensors, or is damaged"),
-        (odd, "there", "exists: name a folder that does not"),
-        ("nosuchfolder", "new", "is neither a folder nor name@revision"),
-    ):
-        assert cli("convert", source, tmp_path / output) == 2
-        lines = capfd.readouterr().err.strip().splitlines()
-        assert len(lines) == 1, lines
-        assert message in lines[0]
-        assert not (tmp_path / "new").exists()
-
-
-# checkpoints of other makers, as the `pretrained` method takes them
-
-BERT = {"num_attention_heads": 2, "intermediate_size": 64, "vocab_size": len(tiny.WORDS), "max_position_embeddings": 64}
-
-
-def save_distilbert(folder: Path) -> None:
-    """As on the hub: with the head of its pre-training."""
-    config = DistilBertConfig(dim=32, n_layers=3, n_heads=2, hidden_dim=64, vocab_size=len(tiny.WORDS),
-                              max_position_embeddings=64)  # fmt: skip
-    DistilBertForMaskedLM(config).save_pretrained(folder)
-
-
-def save_pd_bert(folder: Path) -> None:
-    """Six layers with a masked-language head and no pooler."""
-    BertForMaskedLM(BertConfig(num_hidden_layers=6, hidden_size=32, **BERT)).save_pretrained(folder)
-
-
-def save_tinybert(folder: Path) -> None:
-    """With the maps to its teacher's width that TinyBERT's weights bring along, and LayerNorm's old names."""
-    model = BertModel(BertConfig(num_hidden_layers=4, hidden_size=32, **BERT))
-    model.save_pretrained(folder)
-    weights = {f"bert.{name}": value for name, value in model.state_dict().items()}
-    for layer in range(5):
-        weights[f"fit_denses.{layer}.weight"] = torch.randn(48, 32)
-        weights[f"fit_denses.{layer}.bias"] = torch.randn(48)
-    weights["cls.seq_relationship.weight"] = torch.randn(2, 32)
-    save_file(weights, folder / "model.safetensors", {"format": "pt"})
-
-
-def save_minilm(folder: Path) -> None:
-    """Narrower than the suite's encoder, and saved without a prefix."""
-    BertModel(BertConfig(num_hidden_layers=4, hidden_size=24, **BERT)).save_pretrained(folder)
-
-
-CHECKPOINTS = {
-    "distilbert": (save_distilbert, 3, 32, "distilbert."),
-    "pd-bert": (save_pd_bert, 6, 32, "bert."),
-    "tinybert": (save_tinybert, 4, 32, "bert."),
-    "minilm": (save_minilm, 4, 24, "bert."),
-}
-
-
-def checkpoint(tmp_path: Path, name: str) -> tuple[EncoderSource, dict[str, torch.Tensor], str]:
-    """The folder found as an arm's encoder, the weights in it, and the name of their body."""
-    save, layers, hidden, prefix = CHECKPOINTS[name]
-    folder = tmp_path / name
-    tiny.save_encoder(folder)  # for its tokenizer
-    torch.manual_seed(5)
-    save(folder)
-    weights = load_file(folder / "model.safetensors")
-    own = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)} or weights
-    return find_encoder(Encoder(name=name, path=str(folder), layers=layers, hidden_size=hidden), own=name), own, prefix
-
-
-@pytest.mark.parametrize("name", CHECKPOINTS)
-@pytest.mark.parametrize(("task", "outputs"), [("rte", 2), ("mnli", 3), ("stsb", 1)])
-def test_a_checkpoint_loads_whole_under_the_tasks_own_head(tmp_path: Path, name: str, task: str, outputs: int) -> None:
-    source, saved, prefix = checkpoint(tmp_path, name)
-    torch.manual_seed(77)
-    state = torch.get_rng_state()
-    first, second, other = (load_pretrained(source, find_task(task), seed, "sdpa") for seed in (3, 3, 4))
-    assert torch.equal(torch.get_rng_state(), state)
-    loaded = first.state_dict()
-    body = {key.removeprefix(prefix): value for key, value in loaded.items() if key.startswith(prefix)}
-    shared = saved.keys() & body.keys()
-    assert len(shared) == len(saved)  # nothing of the body is left behind
-    assert all(torch.equal(body[key], saved[key]) for key in shared)
-    assert {key.partition(".")[0] for key in body.keys() - shared} <= {"pooler"}
-    assert equal(loaded, second.state_dict())  # the new head too, and a pooler that was not saved
-    head = {key for key, value in loaded.items() if not torch.equal(value, other.state_dict()[key])}
-    assert head
-    assert all(not key.startswith(prefix) or ".pooler." in key for key in head)
-    inputs = load_tokenizer(source)(["w1 w2", "w3"], ["w4", "w5 w6"], padding=True, return_tensors="pt")
-    with torch.inference_mode():
-        assert first(**inputs).logits.shape == (2, outputs)
-        assert torch.equal(first(**inputs).logits, second(**inputs).logits)
-        assert not torch.allclose(first(**inputs).logits, other(**inputs).logits)
-    assert all(parameter.dtype == torch.float32 for parameter in first.parameters())
-
-
-@pytest.mark.parametrize("name", CHECKPOINTS)
-def test_a_checkpoint_is_fine_tuned_and_distilled_into_whole(tmp_path: Path, name: str) -> None:
-    source, _, _ = checkpoint(tmp_path, name)
-    device, settings = Device(device="cpu"), Training(max_steps=3, batch_size=8, learning_rate=1e-3)
-    split = tiny.tokens(24)
-    for alpha in (0.0, 0.7):
-        method = find("pretrained")(alpha=alpha)
-        model = method.build(
-            Given(
-                predecessor=lambda: pytest.fail("a checkpoint does not start from the predecessor"),
-                pretrained=lambda: load_pretrained(source, find_task("rte"), 3, "sdpa"),
-                layers=2, gates_seed=0, steps=3,
-            )
-        )  # fmt: skip
-        before = {key: value.clone() for key, value in model.state_dict().items()}
-        outputs = {"logits": torch.randn(24, 2)} if alpha else {}
-        losses: list[float | None] = []
-        train(method, model, split, outputs, settings, 0, device, lambda point, kept=losses: kept.append(point.loss))
-        assert losses
-        assert all(loss is not None and math.isfinite(loss) for loss in losses)
-        still = {key for key, value in model.state_dict().items() if torch.equal(value, before[key])}
-        assert all("key.bias" in key or "k_lin.bias" in key or "position_ids" in key for key in still), still
-        assert method.successor(model) is model

@@ -16,25 +16,17 @@ import pytest
 import torch
 
 from benchmarks.batches import evaluation_batches, tokenise
-from benchmarks.cli import main
 from benchmarks.encoder import load_finetuned
 from benchmarks.plan import make_plan
 from benchmarks.suite import load_suite
 from tests import tiny
+from tests.command import cli
 
 EXPORT_COLUMNS = {
     "suite", "task", "method", "arm", "seed", "status", "protocol", "metric", "value", "score", "steps", "epochs",
     "layers", "parameters", "trainable_parameters", "train_seconds", "examples_per_second", "peak_memory_bytes",
     "run_id",
 }  # fmt: skip
-
-
-def cli(*arguments: object) -> int:
-    """Run the command line in this process; its exit code."""
-    sys.argv = ["benchmarks", *map(str, arguments)]
-    with pytest.raises(SystemExit) as done:
-        main()
-    return int(done.value.code or 0)
 
 
 @pytest.fixture(scope="module")

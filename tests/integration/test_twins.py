@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 
 import pytest
 
-from benchmarks.cli import main
 from benchmarks.suite import available, load_suite
+from tests.command import cli
 
 pytestmark = pytest.mark.slow
 
@@ -39,14 +38,6 @@ FEW_STEPS = (
     "predecessor.training={max_steps=2}",
     "predecessor.at_chance=allow",  # two steps teach it nothing
 )
-
-
-def cli(*arguments: object) -> int:
-    """Run the command line in this process; its exit code."""
-    sys.argv = ["benchmarks", *map(str, arguments)]
-    with pytest.raises(SystemExit) as done:
-        main()
-    return int(done.value.code or 0)
 
 
 def needs_real_inputs() -> None:

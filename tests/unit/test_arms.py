@@ -1,29 +1,21 @@
-"""Arms of a suite: presets, trials of a search, budgets, suites that extend others, and what is held out."""
+"""Arms of a suite: presets, the trials of a search, and equal budgets."""
 
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 
 from baselines import find
 from benchmarks.arms import Arm, presets
-from benchmarks.batches import Tokens
-from benchmarks.encoder import EncoderSource
 from benchmarks.errors import SuiteError
-from benchmarks.held_out import split, split_rows, training_examples
-from benchmarks.metrics import best_constant, score
 from benchmarks.plan import make_plan
-from benchmarks.provenance import check_trainable
 from benchmarks.settings import Training
 from benchmarks.store import Store
 from benchmarks.suite import load_suite
-from benchmarks.tasks import AT_CHANCE, find_task
 from tests import tiny
+from tests.command import refused
 
 PRESETS = (
     "theseus-paper", "theseus-code", "theseus-readme", "theseus-constant", "theseus-anti", "theseus-curriculum",
@@ -39,14 +31,6 @@ def arm(**keys: object) -> Arm:
 @pytest.fixture
 def path(tmp_path: Path) -> str:
     return str(tiny.save_suite(tmp_path, tmp_path / "encoder", tmp_path / "glue", tasks='["rte", "cola"]'))
-
-
-def refused(path: str, message: str, *overrides: str) -> None:
-    """One line that names the file and holds `message`."""
-    with pytest.raises(SuiteError, match=re.escape(message)) as caught:
-        load_suite(path, overrides)
-    assert "\n" not in str(caught.value)
-    assert str(caught.value).startswith(Path(path).name)
 
 
 # presets
@@ -247,267 +231,3 @@ def test_unequal_numbers_of_trials_are_refused_unless_the_suite_says_so(path: st
     suite = load_suite(path, [grid, *everywhere, 'arms.theseus.grid={"options.clip"=["all", "trainable"]}'])
     assert {len(one.trials()) for one in suite.arms.values()} == {2}
     assert not suite.unequal_budget
-
-
-# suites that extend others
-
-
-def write(folder: Path, name: str, text: str) -> str:
-    (folder / f"{name}.toml").write_text(text, encoding="utf-8")
-    return str(folder / f"{name}.toml")
-
-
-PARENT_EXTRA = """
-[task.rte]
-max_length = 32
-training = { epochs = 7 }
-options.kd = { alpha = 0.5 }
-options.theseus = { rate = { kind = "linear", base = 0.1, reach = 0.5 } }
-"""
-
-
-def parent(folder: Path) -> None:
-    path = tiny.save_suite(folder, folder / "encoder", folder / "glue", tasks='["rte", "cola"]', extra=PARENT_EXTRA)
-    text = path.read_text(encoding="utf-8")
-    path.write_text('steps = ["finetune", "theseus"]\n' + text, encoding="utf-8")
-
-
-def test_a_suite_takes_every_key_it_does_not_set_from_its_parent(tmp_path: Path) -> None:
-    parent(tmp_path)
-    child = load_suite(write(tmp_path, "child", 'extends = "tiny"\nname = "child"\n[training]\nbatch_size = 8\n'))
-    base = load_suite(str(tmp_path / "tiny.toml"))
-    assert child.name == "child"
-    assert child.training == base.training.model_copy(update={"batch_size": 8})
-    assert (child.arms, child.tasks, child.steps, child.encoder, child.task) == (
-        base.arms, base.tasks, base.steps, base.encoder, base.task
-    )  # fmt: skip
-
-
-def test_arms_and_comparison_are_replaced_as_a_whole_and_the_bases_options_dropped(tmp_path: Path) -> None:
-    parent(tmp_path)
-    arms = '[arms.theseus]\npreset = "theseus-code"\n[arms.own]\nmethod = "kd"\ntitle = "x"\n'
-    text = f'extends = "tiny"\nname = "child"\n{arms}'
-    child = load_suite(write(tmp_path, "child", text))
-    assert list(child.arms) == ["theseus", "own"]
-    assert child.arms["theseus"].build().clip == "all"
-    assert child.steps == []  # they name arms of the parent
-    assert child.task["rte"].options == {}  # for arms of the parent, even those of the same name
-    assert child.task["rte"].training == {"epochs": 7}
-    assert child.task["rte"].max_length == 32
-    assert child.arm_for("rte", "theseus").build().rate.base == 0.3
-
-
-def test_a_child_may_name_options_of_its_own_arms(tmp_path: Path) -> None:
-    parent(tmp_path)
-    text = (
-        'extends = "tiny"\nname = "child"\nsteps = ["own"]\n[arms.own]\nmethod = "kd"\ntitle = "x"\n'
-        "[task.rte]\noptions.own = { alpha = 0.125 }\n"
-    )
-    child = load_suite(write(tmp_path, "child", text))
-    assert child.arm_for("rte", "own").build().alpha == 0.125
-    assert child.arm_for("cola", "own").build().alpha == 0.7
-    assert child.steps == ["own"]
-    broken = text.replace("options.own", "options.kd")
-    refused(write(tmp_path, "broken", broken), "no arm 'kd'")
-
-
-def test_a_grandchild_extends_what_its_parent_made(tmp_path: Path) -> None:
-    parent(tmp_path)
-    write(tmp_path, "child", 'extends = "tiny"\nname = "child"\nseeds = [5]\n')
-    grandchild = load_suite(
-        write(tmp_path, "grandchild", 'extends = "child"\nname = "grandchild"\nprotocol = "selected"\n')
-    )
-    assert (grandchild.name, grandchild.seeds, grandchild.protocol) == ("grandchild", [5], "selected")
-    assert set(grandchild.arms) == {"finetune", "kd", "pkd", "theseus"}
-
-
-def test_a_suite_may_extend_a_shipped_one(tmp_path: Path) -> None:
-    suite = load_suite(write(tmp_path, "mine", 'extends = "minilm"\nname = "mine"\nseeds = [9]\n'))
-    assert (suite.seeds, suite.encoder.layers, suite.encoder.hidden_size) == ([9], 6, 384)
-
-
-def test_a_parent_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SuiteError, match=r"no suite 'minilmm': did you mean 'minilm'\?"):
-        load_suite(write(tmp_path, "child", 'extends = "minilmm"\n'))
-    with pytest.raises(SuiteError, match="name one suite"):
-        load_suite(write(tmp_path, "child", 'extends = ["minilm", "paper"]\n'))
-
-
-@pytest.mark.parametrize("other", ["child", "second"])
-def test_suites_that_extend_each_other_are_refused(tmp_path: Path, other: str) -> None:
-    write(tmp_path, "second", 'extends = "child"\n')
-    with pytest.raises(SuiteError):
-        load_suite(write(tmp_path, "child", f'extends = "{other}"\n'))
-
-
-def test_an_overridden_section_that_is_no_section_is_refused(tmp_path: Path) -> None:
-    parent(tmp_path)
-    text = 'extends = "tiny"\nname = "child"\ntask = 3\n[arms.own]\nmethod = "kd"\ntitle = "x"\n'
-    refused(write(tmp_path, "child", text), "task")
-
-
-# the share that nobody trains on
-
-
-@pytest.mark.parametrize(
-    ("task", "share", "trained"),
-    [("rte", 0.0, 2_490), ("rte", 0.1, 2_241), ("cola", 0.1, 7_696), ("mrpc", 0.5, 1_834), ("mnli", 0.1, 353_432)],
-)
-def test_how_many_examples_are_trained_on(task: str, share: float, trained: int) -> None:
-    assert training_examples(find_task(task), share) == trained
-
-
-@pytest.mark.parametrize(("examples", "share"), [(100, 0.1), (2_490, 0.1), (7, 0.5), (635, 0.3)])
-def test_the_rows_are_split_without_overlap_and_without_loss(examples: int, share: float) -> None:
-    train, held_out = split_rows(examples, share)
-    assert len(held_out) == round(share * examples)
-    assert torch.equal(torch.cat([train, held_out]).sort().values, torch.arange(examples))
-    for rows in (train, held_out):
-        assert torch.equal(rows, rows.sort().values)
-
-
-def test_the_same_rows_are_held_out_whatever_the_random_state() -> None:
-    first = split_rows(500, 0.1)
-    torch.manual_seed(99)
-    state = torch.get_rng_state()
-    second = split_rows(500, 0.1)
-    assert torch.equal(torch.get_rng_state(), state)
-    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
-    spread = first[1].double().mean()
-    assert 150 < float(spread) < 350  # not a block from one end
-    assert not torch.equal(first[1], torch.arange(50))
-
-
-def texts(tokens: Tokens) -> list[tuple[tuple[int, ...], float, int]]:
-    rows = []
-    for row in range(len(tokens)):
-        start, end = int(tokens.offsets[row]), int(tokens.offsets[row + 1])
-        rows.append((tuple(tokens.ids[start:end].tolist()), float(tokens.labels[row]), int(tokens.idx[row])))
-    return rows
-
-
-@pytest.mark.parametrize("regression", [False, True])
-def test_selected_rows_keep_their_words_labels_and_numbers(regression: bool) -> None:
-    tokens = tiny.tokens(30, regression=regression)
-    everything = texts(tokens)
-    for rows in ([3, 0, 29, 17], [5], list(range(30)), [4, 4]):
-        chosen = tokens.select(torch.tensor(rows))
-        assert texts(chosen) == [everything[row] for row in rows]
-        assert len(chosen) == len(rows)
-        assert chosen.types is not None
-        assert len(chosen.types) == len(chosen.ids)
-        ours, labels = chosen.collate(torch.arange(len(rows)), "cpu")
-        theirs, others = tokens.collate(torch.tensor(rows), "cpu")
-        assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
-        assert torch.equal(labels, others)
-
-
-def test_a_split_of_tokens_is_what_is_trained_on_and_what_is_not() -> None:
-    tokens = tiny.tokens(40)
-    train, held_out = split(tokens, 0.25)
-    assert held_out is not None
-    assert (len(train), len(held_out)) == (30, 10)
-    assert sorted(texts(train) + texts(held_out)) == sorted(texts(tokens))
-    assert split(tokens, 0.0) == (tokens, None)
-
-
-# what an arm is declared to train
-
-SHAPE = {"vocab_size": 65, "hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 64,
-         "max_position_embeddings": 64}  # fmt: skip
-RANDOM = EncoderSource("x", "random", None, "random", 4, tuple(sorted(SHAPE.items())))
-# by hand: words, positions, two types and their normalisation; four square maps, two of 32 x 64, two normalisations
-EMBEDDINGS = (65 + 64 + 2) * 32 + 2 * 32
-LAYER = 4 * (32 * 32 + 32) + (32 * 64 + 64) + (64 * 32 + 32) + 2 * 2 * 32
-
-DECLARED = [
-    ("finetune", {}, EMBEDDINGS + 2 * LAYER),
-    ("kd", {"start": {"frozen": ["embeddings"]}}, 2 * LAYER),
-    ("pkd", {}, EMBEDDINGS + 2 * LAYER),
-    ("finetune", {"start": {"source": "predecessor", "frozen": ["embeddings", "head"]}}, 2 * LAYER),
-    ("theseus", {}, 2 * LAYER),
-    ("theseus", {"clip": "all"}, 2 * LAYER),
-    ("theseus", {"replace": [2]}, LAYER),
-    ("theseus", {"trainable": ["layers", "embeddings", "head"]}, EMBEDDINGS + 2 * LAYER),
-    ("layerdrop", {}, EMBEDDINGS + 4 * LAYER),
-    ("predecessor", {}, EMBEDDINGS + 4 * LAYER),
-]
-
-
-@pytest.mark.parametrize(("name", "options", "count"), DECLARED)
-def test_the_declared_number_of_trained_parameters_is_checked(
-    name: str, options: dict[str, object], count: int
-) -> None:
-    method = find(name)(**options)
-    modules = 4 if name == "predecessor" else 2
-    check_trainable(method, RANDOM, RANDOM, find_task("rte"), modules, count)
-    check_trainable(method, RANDOM, RANDOM, find_task("rte"), modules, None)
-    with pytest.raises(SuiteError, match=f"would train {count:,} parameters without the head") as caught:
-        check_trainable(method, RANDOM, RANDOM, find_task("rte"), modules, count - 1)
-    assert f"method {name} on rte" in str(caught.value)
-    assert f"the suite declares {count - 1:,}" in str(caught.value)
-
-
-def test_a_method_that_trains_more_than_it_says_is_refused() -> None:
-    class Sly(find("finetune")):
-        @property
-        def trains(self) -> frozenset[str]:
-            return frozenset({"layers"})
-
-        def build(self, given: object) -> object:
-            model = super().build(given)
-            model.requires_grad_(True)
-            return model
-
-    head = (32 * 32 + 32) + (32 * 2 + 2)  # pooler and classifier
-    everything = EMBEDDINGS + 2 * LAYER + head
-    with pytest.raises(SuiteError, match=f"would train {everything:,} parameters, {2 * LAYER:,} stand in"):
-        check_trainable(Sly(), RANDOM, RANDOM, find_task("rte"), 2, None)
-
-
-def test_a_suite_that_declares_a_wrong_number_cannot_be_planned(tmp_path: Path) -> None:
-    suite = tiny.save_suite(tmp_path, tiny.save_encoder(tmp_path / "encoder"), tiny.save_glue(tmp_path / "glue", "rte"))
-    with pytest.raises(
-        SuiteError, match=f"would train {2 * LAYER:,} parameters without the head, the suite declares 1"
-    ):
-        make_plan(load_suite(str(suite), ["arms.theseus.trainable_parameters=1"]))
-    make_plan(load_suite(str(suite), [f"arms.theseus.trainable_parameters={2 * LAYER}"]))
-
-
-# at chance
-
-
-def one_hot(classes: np.ndarray, outputs: int) -> np.ndarray:
-    return np.eye(outputs, dtype=np.float32)[classes]
-
-
-@pytest.mark.parametrize(
-    ("name", "labels", "best"),
-    [
-        ("rte", [0, 0, 0, 1], 75.0),
-        ("cola", [0, 1, 1, 1], 0.0),  # a constant answer has no correlation
-        ("mrpc", [0, 1, 1, 1], 100 * (6 / 7 + 3 / 4) / 2),  # all equivalent: F1 2 * 3 / (3 + 4), accuracy 3 / 4
-        ("stsb", [0.5, 4.0, 2.0, 1.0], 0.0),
-    ],
-)
-def test_a_constant_answer_is_at_chance(name: str, labels: list[float], best: float) -> None:
-    task = find_task(name)
-    true = np.asarray(labels, dtype=np.float64 if task.regression else np.int64)
-    assert best_constant(task, {"validation": true}) == pytest.approx(best)
-    logits = np.ones((4, 1), np.float32) if task.regression else one_hot(np.ones(4, int), task.outputs)
-    if name == "rte":
-        logits = one_hot(np.zeros(4, int), 2)
-    constant = score(task, {"validation": logits}, {"validation": true})
-    assert constant.score == pytest.approx(best)
-    assert AT_CHANCE in constant.flags
-    right = true[:, None].astype(np.float32) if task.regression else one_hot(true, task.outputs)
-    perfect = score(task, {"validation": right}, {"validation": true})
-    assert perfect.score == pytest.approx(100.0)
-    assert AT_CHANCE not in perfect.flags
-
-
-def test_a_model_that_answers_at_random_below_the_largest_class_is_at_chance() -> None:
-    true = np.array([0, 0, 0, 1])
-    worse = score(find_task("rte"), {"validation": one_hot(np.array([0, 0, 1, 1]), 2)}, {"validation": true})
-    assert worse.score == 75.0
-    assert worse.flags == [AT_CHANCE]  # no better, though it is not constant
