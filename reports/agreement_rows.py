@@ -105,4 +105,8 @@ def flips_csv(results: Results, answers: Mapping[str, Answers]) -> str | None:
     frames = [frame for frame in frames if len(frame)]
     if not frames:
         return None
-    return str(pd.concat(frames, ignore_index=True).to_csv(index=False, lineterminator="\n"))
+    table = pd.concat(frames, ignore_index=True)
+    imported = [arm.name for arm in results.suite.arms if arm.origin]
+    either = table["first"].isin(imported) | table["second"].isin(imported)
+    table["origin"] = either.map({True: "imported", False: ""})
+    return str(table.to_csv(index=False, lineterminator="\n"))

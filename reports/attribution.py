@@ -21,7 +21,7 @@ EXACT_KINDS = {"code_hash": "code", "data_fingerprint": "data", "encoder_hash": 
                "device_name": "device", "device.threads": "threads", "device.precision": "precision",
                "python": "python", "platform": "platform"}  # fmt: skip
 PREFIXES = {"setting.": "settings", "package.": "packages", "device.": "device"}
-NOT_A_CAUSE = {"code_commit", "code_dirty"}
+NOT_A_CAUSE = {"code_commit", "code_dirty", "origin"}
 # Bits repeat where these are equal. The device's name counts beside its class: AVX512 of two makers may round unlike.
 BITS = {"lock", "packages", "device", "threads", "precision"}
 # Numbers under two of these are numbers of two things.

@@ -24,8 +24,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from reports import limits
 from reports.environment import as_mapping, lookup
 from reports.errors import ReportError
+from reports.predictions import check_sizes
 from reports.results import PROTOCOLS, Results, Run
 from reports.trials import chosen_runs
 from reports.untrusted import inside, items, load, mapping, number, read_bytes, shown, slug, text, whole
@@ -33,7 +35,6 @@ from reports.untrusted import inside, items, load, mapping, number, read_bytes, 
 SCHEMA = 1
 KIND = "accepted drift baseline"
 LARGE, LARGE_MARGIN, SMALL_MARGIN = 10_000, 1.0, 2.0  # training examples; points (docs/drift.md)
-MAX_ROWS = 3_000_000  # QQP with three checkpoints has 121,290
 Fact = str | int | float | bool | None
 
 # fact: where it stands in a manifest (or, failing that, in config.json)
@@ -230,8 +231,7 @@ def outputs_digest(data: bytes, path: Path) -> str:
     digest = hashlib.sha256()
     try:
         file = pq.ParquetFile(io.BytesIO(data))
-        if file.metadata.num_rows > MAX_ROWS:
-            raise ReportError(f"{path}: {file.metadata.num_rows} rows are no suite's dev predictions; run it again")
+        check_sizes(path, file.metadata, limits.PREDICTION_ROWS)
         table = file.read()
         for name in ("checkpoint", "split"):
             digest.update("\n".join(map(str, table[name].to_pylist())).encode("utf-8", "surrogatepass"))
@@ -247,7 +247,7 @@ def outputs_digest(data: bytes, path: Path) -> str:
 
 def facts_of(run: Run) -> dict[str, Fact]:
     """What a run's manifest and settings say that could explain another number, flat."""
-    facts = {name: _plain(lookup(run, path)) for name, path in MANIFEST.items()}
+    facts = {name: _plain(lookup(run, path)) for name, path in MANIFEST.items()} | {"origin": run.origin or None}
     facts |= _flat("package", run.manifest.get("packages"))
     facts |= _flat("device", run.manifest.get("device") or run.config.get("device"))
     for name in SETTINGS:

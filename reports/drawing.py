@@ -43,6 +43,7 @@ RC: dict[str, Any] = {
     "axes.grid": False, "grid.color": GRID, "grid.linewidth": 0.8, "axes.linewidth": 0.8, "xtick.major.width": 0.8,
     "xtick.major.size": 3, "ytick.major.size": 0, "figure.facecolor": "none", "axes.facecolor": "none",
     "lines.linewidth": 1.5, "axes.unicode_minus": True, "path.simplify": False,
+    "text.parse_math": False,  # a `$` in somebody's title is a `$`
 }  # fmt: skip
 
 
@@ -88,9 +89,8 @@ def drawable(value: object) -> TypeGuard[float]:
 
 
 def short(title: str, limit: int = 18) -> str:
-    """A label that fits beside an axis; `$` is escaped because matplotlib reads it as mathematics."""
-    cut = title if len(title) <= limit else title[: limit - 1] + "…"
-    return cut.replace("$", r"\$")
+    """A label that fits beside an axis."""
+    return title if len(title) <= limit else title[: limit - 1] + "…"
 
 
 def short_arm(arm: Arm, depths: int, limit: int = 18) -> str:
@@ -105,7 +105,7 @@ def wrapped(title: str, width: int = 26) -> str:
     """A label of two lines at most."""
     lines = textwrap.wrap(title, width) or [""]
     cut = lines if len(lines) < 3 else [lines[0], f"{lines[1]}…"]
-    return "\n".join(line.replace("$", r"\$") for line in cut)
+    return "\n".join(cut)
 
 
 @styled

@@ -15,6 +15,7 @@ import os
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,10 @@ def check(folder: Path, baseline: Path, exact: bool = False) -> Drift:
         accepted = load_baseline(baseline)
     except NoBaseline as error:
         return Drift(results.suite.name, "not comparable", (), (), (), (), 0, exact, (str(error),))
-    return compare(accepted, snapshot(results), exact)
+    found = compare(accepted, snapshot(results), exact)
+    imported = sum(run.bundle is not None for run in results.runs)
+    note = f"{imported} of {len(results.runs)} runs were imported and not run here"
+    return replace(found, notes=(*found.notes, note)) if imported else found
 
 
 def publish(found: Drift, junit_file: Path | None = None) -> None:

@@ -59,6 +59,8 @@ def environment(results: Results) -> Environment:
     """Collate the manifests of every run that is there."""
     runs = [run for run in results.runs if run.manifest]
     fields = tuple(field(label, (lookup(run, path) for run in runs)) for label, path, _ in FIELDS)
+    if any(run.origin for run in runs):
+        fields = (field("Origin", (run.origin or "run here" for run in runs)), *fields)
     names = sorted({str(name) for run in runs for name in as_mapping(run.manifest.get("packages"))})
     packages = tuple(field(text(n, 60), (as_mapping(r.manifest.get("packages")).get(n) for r in runs)) for n in names)
     started = sorted(text(r.manifest.get("started"), 40) for r in runs if r.manifest.get("started"))

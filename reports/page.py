@@ -167,8 +167,20 @@ def _context(results: Results, table: MainTable, output: Path, joint: Joint) -> 
         "groups": sections.run_lines(results, output),
         "missing": sections.missing(results),
         "gaps": sum(run.status != "done" for run in results.runs),
+        **_origin(results),
         "environment": environment(results),
         **_experiment(results, table, joint),
+    }
+
+
+def _origin(results: Results) -> dict[str, Any]:
+    """What came out of bundles: how many runs, which bundles, and whether plan and timing did."""
+    bundles = sorted({run.bundle for run in results.runs if run.bundle is not None})
+    return {
+        "imported_runs": sum(run.bundle is not None for run in results.runs),
+        "bundles": [bundle[:12] for bundle in bundles],
+        "imported_plan": "suite.json" in results.imported,
+        "imported_speed": "speed.json" in results.imported,
     }
 
 

@@ -20,16 +20,18 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from reports import limits
 from reports.errors import ReportError
-from reports.results import Results, Run, Task
+from reports.results import PROTOCOLS, Results, Run, Task
 from reports.scoring import Kind, score
 from reports.trials import chosen_runs
-from reports.untrusted import inside, shown, text
+from reports.untrusted import inside, shown, size, text
 
 COLUMNS = ("checkpoint", "split", "idx", "label", "prediction", "logits")
-MAX_BYTES = 256 * 2**20  # QQP with three checkpoints is 3 MB
-MAX_ROWS = 3_000_000  # where a task does not say how many dev examples it has
-MAX_OUTPUTS = 64  # logits per example
+WORDS = ("checkpoint", "split")  # columns of text; read as dictionaries, so that one long value is not repeated
+LONGEST_WORD = 100  # characters
+# What pyarrow and pandas write by themselves. Others unpack to thousands of times their size.
+CODECS = ("SNAPPY", "UNCOMPRESSED")
 TOLERANCE = 1e-4  # points; one QQP example of 40,430 moves the score by 0.0025
 
 
@@ -69,6 +71,14 @@ def read_answers(results: Results, protocol: str) -> dict[str, Answers]:
     return found
 
 
+def check_run(results: Results, run: Run) -> None:
+    """Every checkpoint of one run's predictions against the scores it states; raises `ReportError`."""
+    task = next(task for task in results.suite.tasks if task.name == run.task)
+    for protocol in PROTOCOLS:
+        if run.at(protocol) is not None:
+            _add(results, task, run, protocol, {})
+
+
 def _add(results: Results, task: Task, run: Run, protocol: str, found: dict[str, Answers]) -> None:
     path = inside(results.root, f"{run.folder}/predictions.parquet", run.folder)
     checkpoint = run.at(protocol)
@@ -101,33 +111,51 @@ def score_kind(task: Task, run: Run, protocol: str) -> Kind | None:
 
 def _table(path: Path, task: Task, protocol: str) -> pa.Table:
     """One checkpoint's rows, sorted by split and idx; sizes are looked at before anything is unpacked."""
-    known = [size for size in task.dev_examples.values() if size is not None]
-    most = 3 * sum(known) if known and len(known) == len(task.dev_examples) else MAX_ROWS
+    known = [count for count in task.dev_examples.values() if count is not None]
+    most = 3 * sum(known) if known and len(known) == len(task.dev_examples) else limits.PREDICTION_ROWS
+    largest = limits.FILES["predictions.parquet"]
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ReportError(f"{path}: larger than {MAX_BYTES // 2**20} MiB; these are no predictions of a dev set")
-        with pq.ParquetFile(path) as file:
-            _check_sizes(path, file.metadata, most)
+        if path.stat().st_size > largest:
+            raise ReportError(f"{path}: larger than {size(largest)}; these are no predictions of a dev set")
+        with pq.ParquetFile(path, read_dictionary=list(WORDS)) as file:
+            check_sizes(path, file.metadata, most)
             absent = set(COLUMNS) - set(file.schema_arrow.names)
             if absent:
                 raise ReportError(f"{path}: lacks the column {sorted(absent)[0]}; run it again")
             table = file.read(columns=list(COLUMNS))
+        for name in WORDS:
+            words = _plain_words(path, table[name])
+            table = table.set_column(table.schema.get_field_index(name), name, words)
         table = table.filter(pc.equal(table["checkpoint"], protocol))
         return table.sort_by([("split", "ascending"), ("idx", "ascending")]).combine_chunks()
     except (OSError, pa.ArrowException) as error:
         raise ReportError(f"{path}: not readable as parquet ({text(error, 120)}); run it again") from None
 
 
-def _check_sizes(path: Path, metadata: Any, most: int) -> None:
+def check_sizes(path: Path, metadata: Any, most: int) -> None:
+    """Refuses by its footer a file of more than `most` rows, or one that unpacks to far more than it holds."""
     if metadata.num_rows > most:
         raise ReportError(f"{path}: {metadata.num_rows:,} rows where the task's dev set allows {most:,}; run it again")
     for i in range(metadata.num_row_groups):
         group = metadata.row_group(i)
         columns = [group.column(j) for j in range(group.num_columns)]
-        if any(c.num_values > MAX_OUTPUTS * max(group.num_rows, 1) for c in columns) or (
-            sum(c.total_uncompressed_size for c in columns) > 4 * MAX_BYTES
+        if any(c.num_values > limits.OUTPUTS * max(group.num_rows, 1) for c in columns) or (
+            sum(c.total_uncompressed_size for c in columns) > limits.UNPACKED
         ):
             raise ReportError(f"{path}: unpacks to more than predictions of a dev set can hold; run it again")
+        if packed := {c.compression for c in columns} - set(CODECS):
+            raise ReportError(f"{path}: packed with {min(packed)}, only {' and '.join(CODECS)} are read; run it again")
+
+
+def _plain_words(path: Path, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column of text, which parquet holds as a dictionary, once no word of it is absurdly long."""
+    for chunk in column.chunks:
+        words = chunk.dictionary if pa.types.is_dictionary(chunk.type) else chunk
+        if not pa.types.is_string(words.type) and not pa.types.is_large_string(words.type):
+            raise ReportError(f"{path}: checkpoint and split must be text; run it again")
+        if (pc.max(pc.utf8_length(words)).as_py() or 0) > LONGEST_WORD:
+            raise ReportError(f"{path}: the name of a checkpoint or split is absurdly long; run it again")
+    return column.cast(pa.string())
 
 
 def _answers(path: Path, task: Task, kind: Kind, table: pa.Table) -> Answers:
@@ -144,7 +172,7 @@ def _answers(path: Path, task: Task, kind: Kind, table: pa.Table) -> Answers:
         raise ReportError(f"{path}: an idx appears twice in a split; run it again")
     if kind != "pearson_spearman":
         whole = labels.astype(np.int64)
-        limit = 2 if kind in ("f1_accuracy", "matthews_correlation") else MAX_OUTPUTS
+        limit = 2 if kind in ("f1_accuracy", "matthews_correlation") else limits.OUTPUTS
         if (whole != labels).any() or (whole < 0).any() or (whole >= limit).any():
             raise ReportError(f"{path}: labels are not class ids from 0 to {limit - 1}; run it again")
         labels = whole

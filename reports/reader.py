@@ -17,16 +17,31 @@ from typing import Any
 
 import pandas as pd
 
+from reports import limits
 from reports.errors import ReportError
+from reports.origin import file_is_imported, marked_arms, run_bundle
 from reports.results import PROTOCOLS, TABLES, Arm, Checkpoint, Results, Run, Suite, Task
 from reports.trials import chosen_trial
-from reports.untrusted import inside, items, load, mapping, number, parse, read_bytes, slug, text, whole
+from reports.untrusted import (
+    flat,
+    inside,
+    items,
+    load,
+    mapping,
+    number,
+    parse,
+    read_bytes,
+    size,
+    slug,
+    text,
+    whole,
+)
 
 STATUSES = ("done", "diverged", "failed")
 COLUMNS = (
     "suite", "task", "method", "arm", "seed", "status", "protocol", "metric", "value", "score", "steps", "epochs",
     "layers", "parameters", "trainable_parameters", "train_seconds", "examples_per_second", "peak_memory_bytes",
-    "run_id", "trial", "chosen",
+    "run_id", "trial", "chosen", "origin",
 )  # fmt: skip
 
 
@@ -46,7 +61,9 @@ def read(folder: Path) -> Results:
     planned = {run.folder for run in runs}
     left_out = sum(1 for found in _run_folders(root) if found not in planned)
     speed = _speed(root, digest)
-    return Results(root, suite, runs, speed, left_out, tuple(notes), digest.hexdigest()[:16])
+    suite = replace(suite, arms=marked_arms(suite.arms, runs))
+    imported = frozenset(name for name in ("suite.json", "speed.json") if file_is_imported(root, name))
+    return Results(root, suite, runs, speed, left_out, tuple(notes), digest.hexdigest()[:16], imported)
 
 
 def export_table(folder: Path) -> pd.DataFrame:
@@ -81,7 +98,7 @@ def _rows(results: Results, run: Run) -> Iterator[tuple[Any, ...]]:
         head = (results.suite.name, run.task, run.method, run.arm, run.seed, run.status, protocol)
         metrics = dict(checkpoint.metrics) if checkpoint else {}
         for metric, value in metrics.items() or [(None, None)]:
-            yield (*head, metric, value, checkpoint.score if checkpoint else None, *tail, chosen)
+            yield (*head, metric, value, checkpoint.score if checkpoint else None, *tail, chosen, run.origin)
 
 
 def _suite(raw: Mapping[str, Any], path: Path) -> Suite:
@@ -104,7 +121,7 @@ def _suite(raw: Mapping[str, Any], path: Path) -> Suite:
         comparison=text(raw.get("comparison"), 2000),
         protocol=protocol,
         statistic=statistic,
-        encoder=mapping(raw.get("encoder"), f"{path}: encoder"),
+        encoder=_encoder(raw.get("encoder"), f"{path}: encoder"),
         successor_layers=whole(raw.get("successor_layers"), f"{path}: successor_layers"),
         tasks=tasks,
         arms=arms,
@@ -128,6 +145,11 @@ def _experiment(raw: Mapping[str, Any], arms: list[str], path: Path) -> dict[str
         "table": table, "held_out": share or 0.0, "unequal_budget": bool(raw.get("unequal_budget")), "steps": steps,
         "x_title": text(raw.get("x_title"), 60),
     }  # fmt: skip
+
+
+def _encoder(entry: object, where: str) -> dict[str, Any]:
+    raw = flat(entry, where)
+    return raw | {key: whole(raw[key], f"{where}: {key}") for key in ("layers", "hidden_size") if key in raw}
 
 
 def _task(entry: object, where: str) -> Task:
@@ -157,7 +179,7 @@ def _arm(entry: object, where: str) -> Arm:
         published=text(raw.get("published"), 60) or None,
         group=text(raw.get("group"), 60) or None,
         x=number(raw.get("x"), f"{where}: x"),
-        trials=tuple(mapping(trial, f"{where}: trials") for trial in items(raw.get("trials"), where)) or ({},),
+        trials=tuple(flat(trial, f"{where}: trials") for trial in items(raw.get("trials"), where)) or ({},),
     )
 
 
@@ -212,8 +234,11 @@ def _with_files(root: Path, run: Run, notes: list[str], digest: Any) -> Run:
     reals = ("epochs", "train_seconds", "examples_per_second")
     counts: dict[str, Any] = {key: whole(raw.get(key), f"{path}: {key}") for key in integers}
     counts |= {key: number(raw.get(key), f"{path}: {key}") for key in reals}
+    bundle = run_bundle(path.parent)
+    digest.update(b"" if bundle is None else b"imported")
     return replace(
         run,
+        bundle=bundle,
         status=status,
         reason=text(raw.get("reason"), 500),
         last=_checkpoint(raw.get("last"), path) if done else None,
@@ -254,16 +279,26 @@ def _optional(root: Path, run: Run, name: str, notes: list[str]) -> dict[str, An
 
 
 def _curve(root: Path, run: Run, notes: list[str]) -> tuple[Mapping[str, Any], ...]:
-    """metrics.jsonl as objects; a last line without an end is what a kill leaves and is skipped."""
+    """metrics.jsonl as objects, up to the last whole record: what a kill or a power cut leaves after it is cut off."""
     path = inside(root, f"{run.folder}/metrics.jsonl", run.folder)
     if not path.is_file():
         return ()
-    data = read_bytes(path)
-    whole_lines, _, torn = data.rpartition(b"\n")
+    whole_lines, _, torn = read_bytes(path).rpartition(b"\n")
+    lines = [(i, line) for i, line in enumerate(whole_lines.split(b"\n"), 1) if line.strip()]
+    records: list[Mapping[str, Any]] = []
+    for i, line in lines:
+        if len(line) > limits.METRICS_LINE:
+            raise ReportError(f"{path}: line {i} is longer than {size(limits.METRICS_LINE)}; restore it or run again")
+        try:
+            records.append(parse(line, f"{path}: line {i}"))
+        except ReportError:
+            if i != lines[-1][0] or torn.strip():
+                raise
+            torn = line  # a power cut may leave the length of the last record without its bytes
     if torn.strip():
-        notes.append(f"{run.folder}/metrics.jsonl ends in an unfinished line, which is skipped")
-    lines = [line for line in whole_lines.split(b"\n") if line.strip()]
-    return tuple(parse(line, f"{path}: line {i}") for i, line in enumerate(lines, 1))
+        after = f"after its {len(records)} whole record{'' if len(records) == 1 else 's'}"
+        notes.append(f"{run.folder}/metrics.jsonl ends in an unfinished line, which is cut off {after}")
+    return tuple(records)
 
 
 def _speed(root: Path, digest: Any) -> tuple[Mapping[str, Any], ...]:

@@ -36,6 +36,7 @@ class Arm:
     """One method with its hyper-parameters. `published`: its row in the paper's tables, or None.
 
     `group` and `x` place it on a line of a sweep; `trials` are the settings a search tried, one empty one without.
+    `origin` is empty, `imported` or `partly imported` (reports/origin.py), and its title says it too.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Arm:
     group: str | None = None
     x: float | None = None
     trials: tuple[Mapping[str, Any], ...] = ({},)
+    origin: str = ""
 
     @property
     def is_predecessor(self) -> bool:
@@ -75,7 +77,8 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Run:
-    """One planned run. `status` is done, diverged, failed, or missing (planned, not there yet)."""
+    """One planned run. `status` is done, diverged, failed, or missing (planned, not there yet). `bundle`: the sha256 of
+    the bundle it was imported from, None for a run made here."""
 
     run_id: str
     task: str
@@ -101,6 +104,12 @@ class Run:
     config: Mapping[str, Any] = field(default_factory=dict)
     manifest: Mapping[str, Any] = field(default_factory=dict)
     curve: tuple[Mapping[str, Any], ...] = ()
+    bundle: str | None = None
+
+    @property
+    def origin(self) -> str:
+        """`imported`, or empty for a run made here."""
+        return "" if self.bundle is None else "imported"
 
     def at(self, protocol: str) -> Checkpoint | None:
         """The checkpoint of a protocol: `last`, `selected` (best on dev) or `held_out` (best on held-out train)."""
@@ -159,7 +168,8 @@ class Suite:
 @dataclass(frozen=True)
 class Results:
     """A results folder. `left_out` counts run folders that the suite no longer plans; `digest` is a
-    short SHA-256 over suite.json, speed.json and every result.json that was read."""
+    short SHA-256 over suite.json, speed.json, every result.json that was read and its origin. `imported` names those of
+    suite.json and speed.json that an import brought."""
 
     root: Path
     suite: Suite
@@ -168,6 +178,7 @@ class Results:
     left_out: int
     notes: tuple[str, ...]
     digest: str
+    imported: frozenset[str] = frozenset()
 
     @property
     def protocols(self) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ with a searched arm shows the chosen trial of each task and arm.
 
 import csv
 import io
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -21,6 +22,7 @@ from reports.results import Arm, Results, Run
 from reports.statistics import MACRO, Cell, cell, macro_tasks
 from reports.timing import SpeedUp, speed_up, timing_for_figure
 from reports.trials import chosen_runs
+from reports.untrusted import text
 
 
 @dataclass(frozen=True)
@@ -32,12 +34,14 @@ class Entry:
     sd: float | None
     paper: float | None
     flagged: int
+    imported: int = 0
 
     @property
     def remark(self) -> str:
-        """Gaps and degenerate runs in words, or empty."""
+        """Gaps, degenerate runs and imported ones in words, or empty."""
         flagged = f"{self.flagged} flagged" if self.flagged else ""
-        return ", ".join(part for part in (self.cell.gap, flagged) if part)
+        imported = f"{self.imported} imported" if self.imported else ""
+        return ", ".join(part for part in (self.cell.gap, flagged, imported) if part)
 
 
 @dataclass(frozen=True)
@@ -207,8 +211,14 @@ def decimals(value: float | None, places: int) -> str:
 
 
 def plain_cell(value: str) -> str:
-    """Text that a spreadsheet will not take for a formula: a leading = + - @ gets an apostrophe before it."""
-    return "'" + value if value.lstrip()[:1] in ("=", "+", "-", "@") else value
+    """Text that a spreadsheet will not take for a formula: what begins like one gets an apostrophe before it.
+
+    A tab or line break at the start counts as well, because it is dropped and what follows then leads; so do the
+    full-width signs that some spreadsheets read like the plain ones, and signs behind characters without width.
+    """
+    shown = "".join(c for c in value if unicodedata.category(c) not in ("Cc", "Cf", "Zs")).lstrip()
+    leads = unicodedata.normalize("NFKC", shown[:1])[:1] in ("=", "+", "-", "@") and bool(shown)
+    return "'" + value if leads or value[:1] in ("\t", "\r", "\n") else value
 
 
 _LATEX = {
@@ -224,7 +234,7 @@ def latex(value: str) -> str:
 
 def latex_comment(value: str) -> str:
     """Text that stays inside one comment line."""
-    return " ".join(value.split())
+    return text(value, 4000)
 
 
 def _latex_entry(entry: Entry) -> str:
@@ -240,7 +250,8 @@ def _entry(results: Results, arm: Arm, column: Column, protocol: str, with_paper
     names = macro_tasks(results) if column.name == MACRO else (column.name,)
     runs = [run for name in names for run in chosen_runs(results, name, arm.name, protocol)]
     flagged = sum(has_flags(run, protocol) for run in runs)
-    return Entry(found, found.summary.centre(results.suite.statistic), found.summary.sd, paper, flagged)
+    imported = sum(run.bundle is not None for run in runs)
+    return Entry(found, found.summary.centre(results.suite.statistic), found.summary.sd, paper, flagged, imported)
 
 
 def has_flags(run: Run, protocol: str) -> bool:

@@ -2,20 +2,24 @@
 
 A results folder may come from another lab. Nothing in it is evaluated; file names must be slugs, so
 that no path leaves the folder; free text loses control characters (bidirectional overrides can make
-a table lie) and is capped in length; NaN and infinities are refused because the format has none.
+a table lie) and is capped in length; NaN and infinities are refused because the format has none, and so are
+keys that stand twice, numbers that no column holds and nesting without end. Sizes: `limits.py`.
 """
 
+import hashlib
 import json
 import math
 import re
+import stat
 import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from reports import limits
 from reports.errors import ReportError
 
 SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
-MAX_BYTES = 64 * 1024 * 1024
 MAX_TEXT = 300
 
 
@@ -30,7 +34,8 @@ def text(value: object, limit: int = MAX_TEXT) -> str:
     """Free text without control or direction-changing characters, on one line, cut at `limit`."""
     if value is None:
         return ""
-    spaced = "".join(" " if c.isspace() else c for c in str(value))
+    head = str(value)[: 20 * limit]  # a line of 10 MB is not looked through to show 300 characters of it
+    spaced = "".join(" " if c.isspace() else c for c in head)
     line = " ".join("".join(c for c in spaced if unicodedata.category(c) not in ("Cc", "Cf", "Cs")).split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
@@ -52,9 +57,13 @@ def inside(root: Path, relative: object, where: str) -> Path:
 
 
 def parse(data: bytes, where: str) -> dict[str, Any]:
-    """One JSON object from bytes; anything else, NaN included, is a `ReportError`."""
+    """One JSON object from bytes; anything else, NaN or a key that stands twice included, is a `ReportError`."""
     try:
-        value = json.loads(data.decode("utf-8"), parse_constant=_no_constant, parse_float=_finite)
+        value = json.loads(
+            data.decode("utf-8"), parse_constant=_no_constant, parse_float=_finite, parse_int=_bounded,
+            object_pairs_hook=_no_key_twice,
+        )  # fmt: skip
+        _check_depth(value)
     except (ValueError, RecursionError) as error:
         raise ReportError(f"{where}: not readable as JSON ({text(error, 120)}); restore it or run again") from None
     if not isinstance(value, dict):
@@ -63,18 +72,38 @@ def parse(data: bytes, where: str) -> dict[str, Any]:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """The JSON object in a file of at most 64 MiB; raises `ReportError`."""
+    """The JSON object in a file that is not larger than its kind may be (`limits.FILES`); raises `ReportError`."""
     return parse(read_bytes(path), str(path))
 
 
-def read_bytes(path: Path) -> bytes:
-    """The bytes of a file that is there, is plain, and is not absurdly large."""
+def read_bytes(path: Path, limit: int | None = None) -> bytes:
+    """The bytes of a file that is there, is plain, and is not absurdly large (bytes; by its name unless given)."""
+    most = limits.FILES.get(path.name, limits.OTHER_FILE) if limit is None else limit
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ReportError(f"{path}: larger than {MAX_BYTES // 2**20} MiB; this is no results file of a suite")
-        return path.read_bytes()
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise ReportError(f"{path}: is no plain file; restore it or run again")
+        if found.st_size <= most:
+            with path.open("rb") as file:
+                data = file.read(most + 1)  # it may have grown since
+            if len(data) <= most:
+                return data
     except OSError as error:
         raise ReportError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from None
+    raise ReportError(f"{path}: larger than {size(most)}; this is no such file of a suite, remove or restore it")
+
+
+def as_digest(data: bytes) -> str:
+    """sha256 as hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def size(count: int) -> str:
+    """Bytes as people say them: `64 MiB`."""
+    for unit, name in ((limits.GIB, "GiB"), (limits.MIB, "MiB"), (limits.KIB, "KiB")):
+        if count >= unit:
+            return f"{count / unit:g} {name}"
+    return f"{count} bytes"
 
 
 def number(value: object, where: str) -> float | None:
@@ -109,6 +138,15 @@ def mapping(value: object, where: str) -> dict[str, Any]:
     return value
 
 
+def flat(value: object, where: str) -> dict[str, Any]:
+    """A JSON object whose keys and texts are short and clean, with nothing inside them but numbers and text."""
+    return {text(key, 80): inner if _is_plain(inner) else text(inner) for key, inner in mapping(value, where).items()}
+
+
+def _is_plain(value: object) -> bool:
+    return value is None or isinstance(value, (bool, int, float))
+
+
 def items(value: object, where: str) -> list[Any]:
     """A JSON list, null counting as an empty one; raises `ReportError` for anything else."""
     if value is None:
@@ -127,3 +165,35 @@ def _finite(literal: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{literal} is out of range")
     return value
+
+
+def _bounded(literal: str) -> int:
+    value = int(literal)
+    if abs(value) >= limits.WHOLE_NUMBER:
+        raise ValueError(f"{literal[:20]}... is out of range")
+    return value
+
+
+def _no_key_twice(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Two readers may take different ones of two equal keys, so that one checks what the other uses."""
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"key {shown(key)} stands twice")
+        found[key] = value
+    return found
+
+
+def _check_depth(value: object) -> None:
+    """Refuses nesting that a later walk would not survive; goes level by level, because recursion is what it spares."""
+    level = [value]
+    for _ in range(limits.DEPTH):
+        level = [inner for outer in level for inner in _inner(outer)]
+        if not level:
+            return
+    raise ValueError(f"nested more than {limits.DEPTH} deep")
+
+
+def _inner(value: object) -> Iterable[Any]:
+    found = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return (inner for inner in found if isinstance(inner, (dict, list)))

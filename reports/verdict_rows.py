@@ -81,7 +81,7 @@ def by_task(found: Sequence[Verdict]) -> list[TaskRow]:
             said = decidable(sizes[-1], family=family)
             flip = "" if said.possible else f"undecidable at this n: least p {said.smallest:.3g}, Holm asks for less"
             counts, claim = v.counts, v.claim
-            lines.append(TaskRow(claim["sentence"], claim["where"], v.word, v.label, counts, family, n, flip, cells))
+            lines.append(TaskRow(claim["sentence"], claim["where"], v.word, label(v), counts, family, n, flip, cells))
     return lines
 
 
@@ -95,7 +95,7 @@ def row(verdict: Verdict, part: Part) -> Row:
         sentence=claim["sentence"],
         where=claim["where"],
         word=part.word,
-        label=verdict.label,
+        label=label(verdict),
         note=title,
         here=shown(part.mean, claim),
         interval=f"{low} to {high}" if low and not exact else "exact" if exact else "",
@@ -106,6 +106,16 @@ def row(verdict: Verdict, part: Part) -> Row:
         flip=flip_words(part),
         more=more_words(part),
     )
+
+
+def label(verdict: Verdict) -> str:
+    """Why a verdict is to be read with care: no like for like, imported runs behind it; empty where nothing is."""
+    return "; ".join(part for part in (verdict.label, origin(verdict) and f"{origin(verdict)} runs") if part)
+
+
+def origin(verdict: Verdict) -> str:
+    """`imported` where either arm has runs out of a bundle, else empty."""
+    return "imported" if any(arm.origin for arm in verdict.arms) else ""
 
 
 def p_words(p: float | None) -> str:
@@ -124,6 +134,7 @@ def absent_lines(absent: Sequence[Absent]) -> list[str]:
 CSV_COLUMNS = (
     "claim", "kind", "where", "part", "verdict", "scope", "published", "here", "low", "high", "n", "basis", "p_holm",
     "family", "p", "sign_flip_p", "sign_flip_least_p", "bootstrap_p", "more_seeds", "remark",
+    "origin",
 )  # fmt: skip
 
 
@@ -141,10 +152,10 @@ def to_csv(found: Sequence[Verdict], absent: Sequence[Absent]) -> str:
             head = [v.claim["id"], v.claim["kind"], v.claim["where"], plain_cell(p.title), p.word, v.label]
             values = [_number(x) for x in (p.published, p.mean, p.low, p.high)]
             more = "" if p.word != "undecided" or p.more is None else p.more
-            writer.writerow([*head, *values, p.n, p.basis, *numbers, more, more_words(p)])
+            writer.writerow([*head, *values, p.n, p.basis, *numbers, more, more_words(p), origin(v)])
     for a in absent:
-        gap = [""] * (len(CSV_COLUMNS) - 6)
-        writer.writerow([a.claim["id"], a.claim["kind"], a.claim["where"], "", "not in this suite", *gap, a.why])
+        gap = [""] * (len(CSV_COLUMNS) - 7)
+        writer.writerow([a.claim["id"], a.claim["kind"], a.claim["where"], "", "not in this suite", *gap, a.why, ""])
     return out.getvalue()
 
 

@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reports import ReportError, read
-from reports import predictions as module
+from reports import ReportError, limits, read
 from reports.predictions import read_answers
 from tests.report.make_results import make_results
 
@@ -105,11 +104,11 @@ def test_bytes_that_are_no_parquet_are_refused(tmp_path):
 
 def test_size_limits_hold(tmp_path, monkeypatch):
     root = small(tmp_path)
-    monkeypatch.setattr(module, "MAX_BYTES", 1000)
+    monkeypatch.setitem(limits.FILES, "predictions.parquet", 1000)
     with pytest.raises(ReportError, match="larger than"):
         read_answers(read(root), "last")
-    monkeypatch.setattr(module, "MAX_BYTES", 2**28)
-    monkeypatch.setattr(module, "MAX_OUTPUTS", 1)
+    monkeypatch.setitem(limits.FILES, "predictions.parquet", 2**28)
+    monkeypatch.setattr(limits, "OUTPUTS", 1)
     with pytest.raises(ReportError, match="unpacks to more"):
         read_answers(read(root), "last")
 

@@ -110,7 +110,7 @@ def test_costs_count_every_trial(folder):
 def test_export_says_which_trial_counts_at_which_protocol(folder):
     frame = export_table(folder)
     assert tuple(frame.columns) == COLUMNS
-    assert COLUMNS[-3:] == ("run_id", "trial", "chosen")
+    assert COLUMNS[-4:] == ("run_id", "trial", "chosen", "origin")
     kd = frame[frame.arm == "kd"]
     # 8 runs done and one diverged, three protocols each, one metric
     assert len(kd) == 27
