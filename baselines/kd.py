@@ -37,7 +37,10 @@ class KD(Shallow):
     temperature: Annotated[float, Field(gt=0.0)] = 10.0
 
     @property
-    def needs(self) -> frozenset[str]:
+    def uses_predecessor(self) -> bool:
+        return True
+
+    def needs(self, encoder: int, layers: int) -> frozenset[str]:
         return frozenset({"logits"})
 
     def loss(self, model: nn.Module, batch: Batch) -> torch.Tensor:

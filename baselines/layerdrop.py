@@ -79,6 +79,10 @@ class LayerDrop(Method):
     def build(self, given: Given) -> nn.Module:
         return DroppingModel(given.pretrained(), given.layers, self.rate, given.gates_seed)
 
+    def stack(self, model: nn.Module) -> nn.ModuleList:
+        assert isinstance(model, DroppingModel)
+        return model.stack.layers
+
     def after_step(self, model: nn.Module) -> None:
         assert isinstance(model, DroppingModel)
         model.draw()

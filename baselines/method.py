@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, PlainSerializer
 from torch import nn
 
 from baselines.losses import task_loss
-from theseus import PARTS, Part
+from theseus import PARTS, Part, find_blocks
 
 # A set has no order of its own, and a run's id is a hash of what is written here.
 Parts = Annotated[frozenset[Part], PlainSerializer(sorted, return_type=list)]
@@ -31,13 +31,18 @@ class Batch:
     """One micro-batch on the run's device. `inputs`: tensors (batch, length) as the model takes them.
 
     `labels`: (batch,) int64 class ids, or float32 values for a regression task. `outputs`: the predecessor's
-    outputs for these examples, as the method's `needs` asked: "logits" (batch, classes) and "cls" (batch,
-    layers, hidden), the hidden state of the first token after each predecessor layer.
+    outputs for these examples, as the method's `needs` asked: "logits" (batch, classes), "cls-3" (batch, hidden).
+    `first`: where the runner lays examples end to end inside the model, the place of each one's first token (batch,).
     """
 
     inputs: dict[str, torch.Tensor]
     labels: torch.Tensor
     outputs: dict[str, torch.Tensor]
+    first: torch.Tensor | None = None
+
+    def first_token(self, states: torch.Tensor) -> torch.Tensor:
+        """The first token's state of each example (batch, hidden), of the `states` after an inner layer."""
+        return states[:, 0] if self.first is None else states[0, self.first]
 
 
 @dataclass(frozen=True)
@@ -71,15 +76,15 @@ class Method(BaseModel, ABC):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    @property
-    def needs(self) -> frozenset[str]:
-        """Predecessor outputs for every training example: of {"logits", "cls"}."""
+    def needs(self, encoder: int, layers: int) -> frozenset[str]:
+        """Predecessor outputs for every training example, for these depths: "logits", and "cls-3" for the hidden state
+        of the first token after predecessor layer 3 (1-based)."""
         return frozenset()
 
     @property
     def uses_predecessor(self) -> bool:
         """Does the run take a predecessor as input: for its outputs, or in `build`?"""
-        return bool(self.needs)
+        return False
 
     @property
     def own_encoder(self) -> bool:
@@ -107,6 +112,10 @@ class Method(BaseModel, ABC):
     @abstractmethod
     def build(self, given: Given) -> nn.Module:
         """The model that trains; called as `model(**inputs)`, its result has `.logits`."""
+
+    def stack(self, model: nn.Module) -> nn.ModuleList:
+        """The layers of the model that trains, as they are called one after the other."""
+        return find_blocks(model).layers
 
     def parameters(self, model: nn.Module) -> list[nn.Parameter]:
         """What the optimizer moves."""

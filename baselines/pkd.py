@@ -37,19 +37,19 @@ class PKD(KD):
     beta: Annotated[float, Field(ge=0.0)] = 100.0
     layers: Literal["skip", "last"] = "skip"
 
-    @property
-    def needs(self) -> frozenset[str]:
-        return frozenset({"logits", "cls"})
+    def needs(self, encoder: int, layers: int) -> frozenset[str]:
+        return frozenset({"logits", *(f"cls-{layer}" for layer in layer_map(encoder, layers, self.layers))})
 
     def loss(self, model: nn.Module, batch: Batch) -> torch.Tensor:
         output = model(**batch.inputs, output_hidden_states=True)
         loss = kd_loss(output.logits, batch.labels, batch.outputs["logits"], self.alpha, self.temperature)
-        cls = torch.stack([state[:, 0] for state in output.hidden_states[1:]], dim=1)
-        teacher = batch.outputs["cls"]
-        chosen = layer_map(teacher.shape[1], cls.shape[1], self.layers)
-        if not chosen:  # a one-layer student has no intermediate layer
+        inner = output.hidden_states[1:-1]  # below the embeddings' and the last layer's, which is left to KD
+        if not inner:  # a one-layer student has no intermediate layer
             return loss
-        return loss + self.beta * patient_loss(cls[:, :-1], teacher[:, [j - 1 for j in chosen]])
+        cls = torch.stack([batch.first_token(states) for states in inner], dim=1)
+        names = sorted(batch.outputs.keys() - {"logits"}, key=lambda name: int(name.removeprefix("cls-")))
+        teacher = torch.stack([batch.outputs[name] for name in names], dim=1)
+        return loss + self.beta * patient_loss(cls, teacher)
 
 
 METHOD = PKD

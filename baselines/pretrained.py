@@ -28,7 +28,10 @@ class Pretrained(Method):
         return True
 
     @property
-    def needs(self) -> frozenset[str]:
+    def uses_predecessor(self) -> bool:
+        return self.alpha > 0
+
+    def needs(self, encoder: int, layers: int) -> frozenset[str]:
         return frozenset({"logits"}) if self.alpha > 0 else frozenset()
 
     def build(self, given: Given) -> nn.Module:

@@ -42,7 +42,7 @@ class Shallow(Method):
 
     @property
     def uses_predecessor(self) -> bool:
-        return self.start.source == "predecessor" or bool(self.needs)
+        return self.start.source == "predecessor"
 
     @property
     def trains(self) -> Parts:

@@ -108,6 +108,9 @@ class TheseusMethod(Method):
         )  # fmt: skip
         return GatedModel(theseus)
 
+    def stack(self, model: nn.Module) -> nn.ModuleList:
+        return self._theseus(model).stack
+
     def parameters(self, model: nn.Module) -> list[nn.Parameter]:
         return self._theseus(model).trainable_parameters()
 

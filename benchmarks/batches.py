@@ -1,8 +1,8 @@
 """Tokenised splits, and the batches a step sees.
 
 A split is tokenised once per process and kept flat: token ids end to end with offsets. A batch's members come
-from the run's data stream alone. Inside a batch the examples may be sorted by length and cut into
-micro-batches, each padded to its own longest: same members, same gradient (to rounding), less padding.
+from the run's data stream alone. Inside a batch the examples are sorted by length, cut into micro-batches where memory
+is short, and those into length groups (benchmarks/groups.py): same members, same gradient (to rounding), less padding.
 """
 
 from __future__ import annotations
@@ -10,15 +10,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from baselines.method import Batch
+from benchmarks.arrays import Create, stored
 from benchmarks.data import Source, load_splits
 from benchmarks.encoder import EncoderSource, load_tokenizer
+from benchmarks.groups import Layout, LengthGroups
+from benchmarks.identity import hash_of, packages
 from benchmarks.streams import epoch_order
 from benchmarks.tasks import Task
 
@@ -27,13 +30,14 @@ EVALUATION_BATCH = 64
 
 @dataclass(frozen=True)
 class Tokens:
-    """One tokenised split: flat `ids`, `types` (tokens,), `offsets` (examples + 1,), `labels`, `idx` (examples,)."""
+    """One tokenised split: flat `ids` (tokens,) int32, `types` (tokens,) uint8, `offsets` (examples + 1,), `labels`,
+    `idx` (examples,)."""
 
     ids: torch.Tensor
     types: torch.Tensor | None
     offsets: torch.Tensor
     labels: torch.Tensor
-    idx: NDArray[np.int64]
+    idx: torch.Tensor
     pad_id: int
 
     def __len__(self) -> int:
@@ -49,7 +53,7 @@ class Tokens:
         offsets = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)])
         flat = torch.repeat_interleave(self.offsets[rows] - offsets[:-1], lengths) + torch.arange(int(offsets[-1]))
         types = None if self.types is None else self.types[flat]
-        return Tokens(self.ids[flat], types, offsets, self.labels[rows], self.idx[rows.numpy()], self.pad_id)
+        return Tokens(self.ids[flat], types, offsets, self.labels[rows], self.idx[rows], self.pad_id)
 
     def collate(self, rows: torch.Tensor, device: str) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         """Inputs padded to the longest of `rows` (n,), and labels, on `device`."""
@@ -58,9 +62,9 @@ class Tokens:
         mask = position < lengths[:, None]
         flat = self.offsets[rows][:, None] + position
         flat = flat.clamp(max=len(self.ids) - 1)
-        inputs = {"input_ids": self.ids[flat].masked_fill(~mask, self.pad_id), "attention_mask": mask.long()}
+        inputs = {"input_ids": self.ids[flat].long().masked_fill(~mask, self.pad_id), "attention_mask": mask.long()}
         if self.types is not None:
-            inputs["token_type_ids"] = self.types[flat].masked_fill(~mask, 0)
+            inputs["token_type_ids"] = self.types[flat].long().masked_fill(~mask, 0)
         return {name: tensor.to(device) for name, tensor in inputs.items()}, self.labels[rows].to(device)
 
 
@@ -85,11 +89,41 @@ class WordHash:
 
 
 @lru_cache(maxsize=8)
-def tokenise(encoder: EncoderSource, source: Source, max_length: int) -> dict[str, Tokens]:
-    """Train and dev splits of a task under the encoder's tokenizer, truncated to `max_length` tokens."""
-    tokenizer = WordHash(dict(encoder.shape)["vocab_size"]) if encoder.random else load_tokenizer(encoder)
-    splits = load_splits(source).items()
-    return {split: tokenise_split(tokenizer, source.task, rows, max_length) for split, rows in splits}
+def tokenise(encoder: EncoderSource, source: Source, max_length: int, cache: Path | None = None) -> dict[str, Tokens]:
+    """Train and dev splits of a task under the encoder's tokenizer, truncated to `max_length` tokens.
+
+    `cache`: a folder where they are kept, once for all workers.
+    """
+    if encoder.random or cache is None:
+        return {
+            split: tokenise_split(_tokenizer(encoder), source.task, rows, max_length)
+            for split, rows in load_splits(source).items()
+        }
+    key = {"encoder": encoder.hash, "data": source.fingerprint, "columns": source.task.columns, "length": max_length,
+           "regression": source.task.regression, "code": hash_of("benchmarks.batches"),
+           "packages": packages(("tokenizers", "transformers"))}  # fmt: skip
+    arrays, _ = stored(cache, "tokens", key, lambda create: _keep(tokenise(encoder, source, max_length), create))
+    return {
+        split: Tokens(**{name: arrays.get(f"{split}-{name}") for name in _ARRAYS},
+                      pad_id=int(arrays[f"{split}-pad_id"]))
+        for split in sorted({name.rpartition("-")[0] for name in arrays})
+    }  # fmt: skip
+
+
+_ARRAYS = ("ids", "types", "offsets", "labels", "idx")
+
+
+def _keep(splits: dict[str, Tokens], create: Create) -> None:
+    for split, tokens in splits.items():
+        for name in _ARRAYS:
+            values = getattr(tokens, name)
+            if values is not None:
+                create(f"{split}-{name}", tuple(values.shape), values.dtype).copy_(values)
+        create(f"{split}-pad_id", (1,), torch.int64).fill_(tokens.pad_id)
+
+
+def _tokenizer(encoder: EncoderSource) -> Any:
+    return WordHash(dict(encoder.shape)["vocab_size"]) if encoder.random else load_tokenizer(encoder)
 
 
 def tokenise_split(tokenizer: Any, task: Task, rows: Any, max_length: int) -> Tokens:
@@ -100,11 +134,11 @@ def tokenise_split(tokenizer: Any, task: Task, rows: Any, max_length: int) -> To
     types = encoded.get("token_type_ids")
     labels = torch.tensor(rows.data["label"].to_pylist(), dtype=torch.float32 if task.regression else torch.int64)
     return Tokens(
-        ids=torch.tensor([i for row in ids for i in row]),
-        types=None if types is None else torch.tensor([i for row in types for i in row]),
+        ids=torch.tensor([i for row in ids for i in row], dtype=torch.int32),
+        types=None if types is None else torch.tensor([i for row in types for i in row], dtype=torch.uint8),
         offsets=torch.tensor([0, *np.cumsum([len(row) for row in ids])]),
         labels=labels,
-        idx=np.asarray(rows.data["idx"].to_pylist(), dtype=np.int64),
+        idx=torch.tensor(rows.data["idx"].to_pylist(), dtype=torch.int64),
         pad_id=tokenizer.pad_token_id,
     )
 
@@ -121,14 +155,21 @@ def training_rows(seed: int, examples: int, batch_size: int, steps: int) -> Iter
 
 
 def micro_batches(
-    tokens: Tokens, rows: torch.Tensor, parts: int, device: str, outputs: dict[str, torch.Tensor]
-) -> Iterator[Batch]:
-    """`rows` as `parts` micro-batches of near-equal size, by length, with the predecessor's `outputs` for them."""
-    if parts > 1:
-        rows = rows[tokens.lengths[rows].argsort(stable=True)]
+    tokens: Tokens,
+    rows: torch.Tensor,
+    parts: int,
+    device: str,
+    outputs: dict[str, torch.Tensor],
+    groups: LengthGroups | None = None,
+) -> Iterator[tuple[Batch, Layout | None]]:
+    """`rows` as `parts` micro-batches of near-equal size, by length, with the predecessor's `outputs` for them and how
+    each lies in length groups (None: padded)."""
+    rows = rows[tokens.lengths[rows].argsort(stable=True)]
     for part in rows.tensor_split(min(parts, len(rows))):
         inputs, labels = tokens.collate(part, device)
-        yield Batch(inputs, labels, {name: tensor[part].to(device) for name, tensor in outputs.items()})
+        layout = groups.layout(tokens.lengths[part], device) if groups else None
+        own = {name: tensor[part].to(device) for name, tensor in outputs.items()}
+        yield Batch(inputs, labels, own, None if layout is None else layout.first), layout
 
 
 def evaluation_batches(tokens: Tokens, device: str) -> Iterator[tuple[torch.Tensor, dict[str, torch.Tensor]]]:

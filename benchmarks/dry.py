@@ -53,8 +53,8 @@ def _rehearse(run: Run, steps: int, say: Callable[[str], None]) -> None:
 
     given = Given(lambda: pretrained(run.suite_encoder), start, run.modules, stream_seed(run.seed, "gates"), run.steps)
     outputs = {}
-    if method.needs:
-        outputs = predecessor_outputs(given.predecessor().to(run.device.device), deep_tokens, method.needs, run.device)
+    if needs := method.needs(run.suite_encoder.layers, run.modules):
+        outputs = predecessor_outputs(given.predecessor().to(run.device.device), deep_tokens, needs, run.device)
     model = method.build(given).to(run.device.device)
     losses: list[float | None] = []
     settings = run.training.model_copy(update={"max_steps": steps})

@@ -26,7 +26,7 @@ from baselines.method import Given, Method
 from benchmarks import device as devices
 from benchmarks.batches import Tokens, tokenise
 from benchmarks.data import TRAIN
-from benchmarks.encoder import load_finetuned, load_pretrained
+from benchmarks.encoder import EncoderSource, load_finetuned, load_pretrained
 from benchmarks.evaluation import cached_outputs, logits, predecessor_outputs
 from benchmarks.held_out import split
 from benchmarks.identity import code_hash, surroundings
@@ -122,12 +122,17 @@ class Evaluations:
         frames = []
         for checkpoint in (protocol for protocol in PROTOCOLS if protocol in self.kept):
             for name, values in self.kept[checkpoint].logits.items():
-                frame = pd.DataFrame({"checkpoint": checkpoint, "split": name, "idx": self.dev[name].idx})
+                frame = pd.DataFrame({"checkpoint": checkpoint, "split": name, "idx": self.dev[name].idx.numpy()})
                 frame["label"] = self.dev[name].labels.numpy()
                 frame["prediction"] = predict(self.run.task, values)
                 frame["logits"] = list(values)
                 frames.append(frame)
         return pd.concat(frames, ignore_index=True)
+
+
+def tokens_of(encoder: EncoderSource, run: Run, store: Store) -> dict[str, Tokens]:
+    """The run's splits under the tokenizer of `encoder`."""
+    return tokenise(encoder, run.source, run.max_length, store.cache())
 
 
 def _given(run: Run, store: Store) -> Given:
@@ -146,15 +151,18 @@ def _given(run: Run, store: Store) -> Given:
 
 def _outputs(run: Run, method: Method, given: Given, store: Store) -> tuple[dict[str, torch.Tensor], float]:
     """The predecessor outputs the method needs, for every training example, and what they cost in seconds."""
-    if not method.needs:
+    needs = method.needs(run.suite_encoder.layers, run.modules)
+    if not needs:
         return {}, 0.0
-    tokens, _ = split(tokenise(run.suite_encoder, run.source, run.max_length)[TRAIN], run.held_out)
+    device = run.device
+    tokens, _ = split(tokens_of(run.suite_encoder, run, store)[TRAIN], run.held_out)
     data = run.config["data"]
-    key = {name: data[name] for name in ("fingerprint", "max_length", "held_out")} | {"predecessor": run.predecessor}
-    return cached_outputs(
-        store.cache(), key, method.needs,
-        lambda: predecessor_outputs(given.predecessor().to(run.device.device), tokens, method.needs, run.device),
+    key = {name: data[name] for name in ("fingerprint", "columns", "max_length", "held_out")}
+    found, seconds = cached_outputs(
+        store.cache(), {**key, "predecessor": run.predecessor}, run.outputs,
+        lambda create: predecessor_outputs(given.predecessor().to(device.device), tokens, run.outputs, device, create),
     )  # fmt: skip
+    return {name: found[name] for name in needs}, seconds
 
 
 def execute(run: Run, results: Path) -> dict[str, Any]:
@@ -201,7 +209,7 @@ RESULT = ("status", "reason", "last", "selected", "held_out", "evaluations", "st
 
 def _train(run: Run, store: Store, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     clock = time.monotonic()
-    splits = tokenise(run.tokenizer, run.source, run.max_length)
+    splits = tokens_of(run.tokenizer, run, store)
     train_tokens, held_out = split(splits[TRAIN], run.held_out)
     method, given = run.build(), _given(run, store)
     if code_hash(run.method) != run.config["code"]:  # a worker reads the code when it starts, the plan was made before

@@ -69,8 +69,14 @@ def code_hash(method: str) -> str:
     Comments, docstrings and layout do not count. Other methods' files do not either: mending one rival leaves
     the others' numbers valid.
     """
+    return hash_of("benchmarks.execute", f"baselines.{method}")
+
+
+@cache
+def hash_of(*modules: str) -> str:
+    """sha256 of our code that these modules hold and import."""
     seen: dict[str, str] = {}
-    todo = ["benchmarks.execute", f"baselines.{method}"]
+    todo = list(modules)
     while todo:
         module = todo.pop()
         path = None if module in SETTINGS or module in seen else _file(module)

@@ -37,6 +37,7 @@ class Run:
 
     `encoder` is what the run starts from, `suite_encoder` what its predecessor was made of; they differ for arms
     with a checkpoint of their own. `layers` is the depth that comes out, `modules` the depth the suite asks for.
+    `outputs` are the predecessor's that some arm of the suite needs: they are computed in one pass, whoever comes first.
     `predecessor` is the run it takes as input, `start` the run whose successor it goes on from; `finetuned` the
     user's folder a predecessor run takes as it is. `stop_at_chance`: not to be started
     from a predecessor that is no better than a constant answer.
@@ -60,6 +61,7 @@ class Run:
     max_length: int
     held_out: float
     keep_successor: bool
+    outputs: frozenset[str]
     predecessor: str | None
     predecessor_folder: str | None
     start: str | None
@@ -154,7 +156,17 @@ def make_plan(suite: Suite, wanted_tasks: Sequence[str] = ()) -> Plan:
         planner = _TaskPlanner(suite, device, encoder, own, task, source, runs)
         runs += planner.runs()
         warnings += planner.warnings
-    return Plan(suite, device, encoder, runs, list(dict.fromkeys(warnings)))
+    return Plan(suite, device, encoder, _with_outputs(runs), list(dict.fromkeys(warnings)))
+
+
+def _with_outputs(runs: list[Run]) -> list[Run]:
+    """Tell each run which outputs of its predecessor some run needs."""
+    needed: dict[str | None, frozenset[str]] = {}
+    for run in runs:
+        if run.predecessor:
+            own = run.build().needs(run.suite_encoder.layers, run.modules)
+            needed[run.predecessor] = needed.get(run.predecessor, frozenset()) | own
+    return [replace(run, outputs=needed[run.predecessor]) if run.predecessor else run for run in runs]
 
 
 def _stand_in(encoder: Encoder, suite: Suite) -> Encoder:
@@ -238,7 +250,7 @@ class _TaskPlanner:
             device=self.device, source=self.source, encoder=encoder, suite_encoder=self.encoder,
             max_length=self.suite.max_length(self.task), held_out=self.suite.held_out,
             keep_successor=predecessor is None or self.suite.keep_successors or self._handed_on(name),
-            predecessor=needs.id if needs else None, predecessor_folder=needs.folder if needs else None,
+            outputs=frozenset(), predecessor=needs.id if needs else None, predecessor_folder=needs.folder if needs else None,
             start=start.id if start else None, start_folder=start.folder if start else None,
             finetuned=finetuned[0] if finetuned else None,
             stop_at_chance=self.task.in_macro and self.suite.predecessor.at_chance == "stop",

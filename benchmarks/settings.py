@@ -47,12 +47,14 @@ class Training(Config):
     """The optimizer loop, equal for all arms unless a section overrides it.
 
     `warmup` is a share of the planned steps. `evaluate_every` counts optimizer steps, or is "epoch".
-    `micro_batches` splits a batch by length without changing its members or its gradient (beyond rounding).
+    Neither of the next two changes a batch's members or its gradient (beyond rounding): `length_groups` cuts it by
+    length, so that little of it is padding; `micro_batches` takes it in parts, for less memory.
     """
 
     epochs: Annotated[float, Field(gt=0)] = 3.0
     max_steps: Annotated[int, Field(ge=1)] | None = None
     batch_size: Annotated[int, Field(ge=1)] = 32
+    length_groups: Annotated[int, Field(ge=1)] = 8
     micro_batches: Annotated[int, Field(ge=1)] = 1
     learning_rate: Annotated[float, Field(gt=0)] = 2e-5
     schedule: Literal["linear", "constant"] = "linear"

@@ -1,7 +1,7 @@
 """The training loop that every method shares.
 
-One optimizer step: seed the dropout stream, forward and backward each micro-batch weighted by its share of the
-batch, clip, AdamW (with bias correction: without it small tasks are unstable, Zhang et al. 2021), tell the
+One optimizer step: seed the dropout stream, forward and backward each micro-batch (as length groups, almost without
+padding) weighted by its share of the batch, clip, AdamW (with bias correction: without it small tasks are unstable, Zhang et al. 2021), tell the
 method. Nothing here knows a method by name; nothing in a method can change order, batches, optimizer or
 schedule.
 """
@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +20,8 @@ from torch import nn
 from baselines.method import Method
 from benchmarks.batches import Tokens, micro_batches, training_rows
 from benchmarks.device import precision, synchronise
+from benchmarks.dropout import MaskStream, streamed
+from benchmarks.groups import LengthGroups
 from benchmarks.settings import Device, Training
 from benchmarks.streams import stream_seed
 
@@ -89,16 +92,28 @@ def backward(
     rows: torch.Tensor,
     outputs: dict[str, torch.Tensor],
     parts: int,
+    groups: LengthGroups,
     device: Device,
 ) -> torch.Tensor:
     """Gradient of the batch's mean loss, in `parts` micro-batches; returns that loss, detached."""
     total = torch.zeros((), device=device.device)
-    for batch in micro_batches(tokens, rows, parts, device.device, outputs):
-        with precision(device):
+    for batch, layout in micro_batches(tokens, rows, parts, device.device, outputs, groups):
+        with precision(device), groups.over(layout):
             loss = method.loss(model, batch) * (len(batch.labels) / len(rows))
         loss.backward()
         total += loss.detach()
     return total
+
+
+@contextmanager
+def fast_path(method: Method, model: nn.Module, training: Training, masks: MaskStream) -> Iterator[LengthGroups]:
+    """While open, `model` trains over length groups with masks from the stream; afterwards it is as it was."""
+    with streamed(model, masks):
+        groups = LengthGroups(model, method.stack(model), training.length_groups, masks)
+        try:
+            yield groups
+        finally:
+            groups.close()
 
 
 def train(
@@ -123,27 +138,31 @@ def train(
     stages = _Stages(method, model, training, steps)
     since, total = 0, torch.zeros((), device=device.device)
     examples, evaluation_seconds, started = 0, 0.0, time.monotonic()
+    masks = MaskStream()
     model.train()
-    for step, rows in enumerate(training_rows(seed, len(tokens), training.batch_size, steps)):
-        torch.manual_seed(stream_seed(seed, "dropout", step))
-        optimizer, rate = stages.at(step)
-        replacing = method.replacing_rate(model)
-        total += backward(method, model, tokens, rows, outputs, training.micro_batches, device)
-        norm = nn.utils.clip_grad_norm_(method.clipped(model), training.clip)
-        optimizer.step()
-        for parameter in model.parameters():  # all of them: clipping may count what no optimizer holds
-            _clear(parameter, keep=method.keeps_gradients)
-        method.after_step(model)
-        since, examples = since + 1, examples + len(rows)
-        if (step + 1) % every == 0 or step + 1 == steps:
-            loss = float(total) / since
-            if not math.isfinite(loss):
-                raise Diverged(f"loss is {loss} between steps {step + 2 - since} and {step + 1}")
-            paused = time.monotonic()
-            evaluate(Point(step + 1, (step + 1) / per_epoch, loss, rate, replacing, float(norm)))
-            evaluation_seconds += time.monotonic() - paused
-            since, total = 0, torch.zeros_like(total)
-            model.train()
+    with fast_path(method, model, training, masks) as groups:
+        for step, rows in enumerate(training_rows(seed, len(tokens), training.batch_size, steps)):
+            dropout = stream_seed(seed, "dropout", step)
+            torch.manual_seed(dropout)
+            masks.restart(dropout)
+            optimizer, rate = stages.at(step)
+            replacing = method.replacing_rate(model)
+            total += backward(method, model, tokens, rows, outputs, training.micro_batches, groups, device)
+            norm = nn.utils.clip_grad_norm_(method.clipped(model), training.clip)
+            optimizer.step()
+            for parameter in model.parameters():  # all of them: clipping may count what no optimizer holds
+                _clear(parameter, keep=method.keeps_gradients)
+            method.after_step(model)
+            since, examples = since + 1, examples + len(rows)
+            if (step + 1) % every == 0 or step + 1 == steps:
+                loss = float(total) / since
+                if not math.isfinite(loss):
+                    raise Diverged(f"loss is {loss} between steps {step + 2 - since} and {step + 1}")
+                paused = time.monotonic()
+                evaluate(Point(step + 1, (step + 1) / per_epoch, loss, rate, replacing, float(norm)))
+                evaluation_seconds += time.monotonic() - paused
+                since, total = 0, torch.zeros_like(total)
+                model.train()
     synchronise(device.device)
     return Trained(steps, examples, time.monotonic() - started - evaluation_seconds, evaluation_seconds)
 

@@ -19,8 +19,11 @@ from transformers import BertConfig, BertForSequenceClassification, BertModel, P
 
 from baselines.method import Given
 from benchmarks.batches import Tokens
+from benchmarks.evaluation import predecessor_outputs
+from benchmarks.settings import Device
 from benchmarks.tasks import Task, find_task
 
+CPU = Device(device="cpu", threads=1)
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{i}" for i in range(60))]
 SHAPE = {"hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64, "vocab_size": len(WORDS)}
 
@@ -73,9 +76,15 @@ def tokens(examples: int = 40, labels: int = 2, seed: int = 0, regression: bool 
         types=torch.zeros_like(ids),
         offsets=torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)]),
         labels=torch.rand(examples, generator=generator) * 5 if regression else classes,
-        idx=torch.arange(examples).numpy(),
+        idx=torch.arange(examples),
         pad_id=0,
     )
+
+
+def outputs(method: Any, predecessor: Any, split: Tokens, layers: int, device: Device = CPU) -> dict[str, torch.Tensor]:
+    """What `method` needs of `predecessor` to train a successor of `layers` layers on `split`."""
+    needs = method.needs(predecessor.config.num_hidden_layers, layers)
+    return predecessor_outputs(predecessor, split, needs, device) if needs else {}
 
 
 def save_encoder(folder: Path, layers: int = 4) -> Path:

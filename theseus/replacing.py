@@ -184,6 +184,12 @@ class Theseus:
         for parameter in self._trainable:
             parameter.requires_grad_(True)
 
+    @property
+    def stack(self) -> nn.ModuleList:
+        """The gated model's layers in the order in which they are called: gated modules, and predecessor layers where
+        only some are replaced."""
+        return self._stack
+
     def trainable_parameters(self) -> list[nn.Parameter]:
         """What is trained: by default the successor layers' parameters."""
         return list(self._trainable)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,9 +12,10 @@ import torch
 from baselines import find
 from baselines.method import Given
 from benchmarks.batches import micro_batches, training_rows
+from benchmarks.dropout import MaskStream
 from benchmarks.evaluation import cached_outputs, logits, predecessor_outputs
 from benchmarks.settings import Device, Training
-from benchmarks.training import backward, train
+from benchmarks.training import backward, fast_path, train
 from tests import tiny
 from theseus import ConstantRate, Theseus, keep_layers
 
@@ -39,7 +41,7 @@ def trained(name, split=None, training=SETTINGS, seed=0, outputs=None, given_=No
     method = find(name)(**(METHODS[name] if options is None else options))
     model = method.build(given_)
     if outputs is None:
-        outputs = predecessor_outputs(given_.predecessor(), split, method.needs, device) if method.needs else {}
+        outputs = tiny.outputs(method, given_.predecessor(), split, given_.layers, device)
     losses = []
     train(method, model, split, outputs, training, seed, device, lambda point: losses.append(point.loss))
     return method.successor(model), losses
@@ -92,9 +94,9 @@ def test_rate_to_0_is_the_predecessor(rate):
 
 
 @pytest.mark.parametrize("name", METHODS)
-@pytest.mark.parametrize("parts", [2, 3, 8])
+@pytest.mark.parametrize(("parts", "groups"), [(2, 1), (3, 1), (8, 1), (1, 2), (1, 8), (3, 2)])
 @pytest.mark.parametrize("regression", [False, True])
-def test_micro_batched_is_the_whole_batch(name, parts, regression):
+def test_micro_batches_and_length_groups_are_the_whole_batch(name, parts, groups, regression):
     """Loss and every gradient, to rounding (1e-5 relative of the largest), with a batch that does not divide evenly."""
     labels = 1 if regression else 2
     split, rows = tiny.tokens(40, regression=regression), torch.arange(3, 14)
@@ -102,15 +104,17 @@ def test_micro_batched_is_the_whole_batch(name, parts, regression):
         lambda: tiny.bert(4, labels, seed=1), lambda: tiny.bert(4, labels, seed=2), layers=2, gates_seed=3, steps=12
     )
     method = find(name)(**METHODS[name])
-    outputs = predecessor_outputs(settings.predecessor(), split, method.needs, CPU) if method.needs else {}
+    outputs = tiny.outputs(method, settings.predecessor(), split, settings.layers)
 
-    def gradients(count):
+    def gradients(parts, groups):
         model = method.build(settings)
         model.train()
-        loss = backward(method, model, split, rows, outputs, count, CPU)
+        with fast_path(method, model, Training(length_groups=groups), MaskStream()) as found:
+            assert found.fits == (groups > 1)
+            loss = backward(method, model, split, rows, outputs, parts, found, CPU)
         return loss, {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 
-    (whole_loss, whole), (loss, split_up) = gradients(1), gradients(parts)
+    (whole_loss, whole), (loss, split_up) = gradients(1, 1), gradients(parts, groups)
     assert float(loss) == pytest.approx(float(whole_loss), rel=1e-5)
     assert set(whole) == set(split_up)
     top = max(float(g.abs().max()) for g in whole.values())
@@ -124,7 +128,7 @@ def test_micro_batches_of_theseus_see_one_draw():
     model.train()
     seen = []
     modules = model.gated.bert.encoder.layer
-    for part in micro_batches(tiny.tokens(40), torch.arange(16), 4, "cpu", {}):
+    for part, _ in micro_batches(tiny.tokens(40), torch.arange(16), 4, "cpu", {}):
         method.loss(model, part).backward()
         seen.append([(module.share == 1.0) for module in modules])
     assert seen == [seen[0]] * 4
@@ -144,7 +148,7 @@ def test_every_method_sees_the_same_examples_in_the_same_order():
 
         method = Watched(**options)
         model = method.build(given())
-        outputs = predecessor_outputs(given().predecessor(), split, method.needs, CPU) if method.needs else {}
+        outputs = tiny.outputs(method, given().predecessor(), split, given().layers)
         train(method, model, split, outputs, SETTINGS, 3, CPU, lambda point: None)
         orders[name] = seen
     assert len(orders["theseus"]) == SETTINGS.max_steps
@@ -169,16 +173,16 @@ def test_cached_predecessor_outputs_are_the_live_ones(name, tmp_path):
         def loss(self, model, batch):
             with torch.no_grad():
                 found = predecessor(**batch.inputs, output_hidden_states=True)
-            cls = torch.stack([state[:, 0] for state in found.hidden_states[1:]], dim=1)
-            live = {"logits": found.logits, "cls": cls}
+            live = {"logits": found.logits, "cls-2": found.hidden_states[2][:, 0]}
+            live = {key: live[key] for key in batch.outputs}
             for key, cached in batch.outputs.items():
                 assert torch.allclose(cached, live[key], rtol=1e-5, atol=1e-5)
-            return base.loss(self, model, type(batch)(batch.inputs, batch.labels, {k: live[k] for k in self.needs}))
+            return base.loss(self, model, replace(batch, outputs=live))
 
-    needs = base(**METHODS[name]).needs
+    needs = base(**METHODS[name]).needs(4, 2)
 
-    def compute():
-        return predecessor_outputs(predecessor, split, needs, CPU)
+    def compute(create):
+        return predecessor_outputs(predecessor, split, needs, CPU, create)
 
     cached, _ = cached_outputs(tmp_path, {"key": 1}, needs, compute)
     again, seconds = cached_outputs(tmp_path, {"key": 1}, needs, lambda: pytest.fail("computed twice"))
@@ -209,7 +213,7 @@ def test_training_moves_what_a_method_says_and_nothing_else():
         moving = {id(p) for p in method.parameters(model)}
         before = {key: p.clone() for key, p in copy.deepcopy(dict(model.named_parameters())).items()}
         split = tiny.tokens(40)
-        outputs = predecessor_outputs(given().predecessor(), split, method.needs, CPU) if method.needs else {}
+        outputs = tiny.outputs(method, given().predecessor(), split, given().layers)
         train(method, model, split, outputs, SETTINGS, 0, CPU, lambda point: None)
         for key, parameter in model.named_parameters():
             if id(parameter) not in moving:

@@ -166,7 +166,7 @@ def laid_out(name: str, seed: int, batch_size: int) -> Tokens:
         types=torch.tensor([i for _, types, _ in ordered for i in types]),
         offsets=lengths.cumsum(0),
         labels=torch.tensor([label for _, _, label in ordered]),
-        idx=torch.arange(total).numpy(),
+        idx=torch.arange(total),
         pad_id=0,
     )
 

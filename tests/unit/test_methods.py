@@ -56,7 +56,7 @@ def test_the_work_of_training_is_counted_by_layer(name, options, expected):
 def test_a_checkpoint_with_alpha_0_has_the_task_loss():
     method = find("pretrained")()
     assert method.own_encoder
-    assert not method.needs
+    assert not method.needs(12, 6)
     assert not method.uses_predecessor
     model = method.build(given())
     loss = method.loss(model, example()).detach()
@@ -67,7 +67,7 @@ def test_a_checkpoint_with_alpha_0_has_the_task_loss():
 @pytest.mark.parametrize(("alpha", "temperature"), [(0.7, 10.0), (0.25, 3.0), (1.0, 1.0)])
 def test_a_checkpoint_with_alpha_has_the_loss_of_distillation(alpha, temperature):
     method = find("pretrained")(alpha=alpha, temperature=temperature)
-    assert method.needs == {"logits"}
+    assert method.needs(12, 6) == {"logits"}
     assert method.uses_predecessor
     model, teacher = method.build(given()), torch.randn(4, 2, generator=torch.Generator().manual_seed(0))
     batch = example({"logits": teacher})

@@ -7,7 +7,6 @@ import torch
 from pydantic import ValidationError
 
 from baselines import find
-from benchmarks.evaluation import predecessor_outputs
 from benchmarks.settings import Device, Training
 from benchmarks.training import train
 from tests import tiny
@@ -52,7 +51,7 @@ def test_frozen_parts_stand_still_and_the_rest_moves(name, source, frozen, movin
     assert {id(p) for p in method.parameters(model)} == {id(p) for prefix in moving for p in by_name(model, prefix)}
     assert method.trains == {"embeddings", "layers", "head"} - set(frozen)
     split = tiny.tokens(40)
-    outputs = predecessor_outputs(given().predecessor(), split, method.needs, CPU) if method.needs else {}
+    outputs = tiny.outputs(method, given().predecessor(), split, given().layers)
     before = {key: parameter.detach().clone() for key, parameter in model.named_parameters()}
     train(method, model, split, outputs, SETTINGS, 0, CPU, lambda point: None)
     moved = {key for key, parameter in model.named_parameters() if not torch.equal(parameter, before[key])}
@@ -64,7 +63,8 @@ def test_a_method_takes_the_predecessor_where_it_reads_or_starts_from_it(name):
     distilled = name != "finetune"
     assert find(name)().uses_predecessor == distilled
     assert find(name)(start={"source": "predecessor"}).uses_predecessor
-    assert find(name)().needs == {"finetune": set(), "kd": {"logits"}, "pkd": {"logits", "cls"}}[name]
+    needs = {"finetune": set(), "kd": {"logits"}, "pkd": {"logits", "cls-4", "cls-8"}}
+    assert find(name)().needs(12, 3) == needs[name]
 
 
 @pytest.mark.parametrize("name", ["finetune", "kd", "pkd"])
