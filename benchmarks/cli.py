@@ -283,6 +283,36 @@ def _report(results: Path, output: Path | None) -> Path:
 
 
 @app.command()
+def bundle(
+    results: ResultsFolder = None,
+    output: Annotated[Path | None, typer.Option(help="archive to write (default: SUITE.zip here)")] = None,
+    weights: Annotated[bool, typer.Option("--weights", help="kept successors too")] = False,
+) -> int:
+    """Pack finished runs into one archive with a hash list, for `import` elsewhere."""
+    from reports.bundle import pack
+
+    packed = pack(results or _last_results(), output, weights)
+    say(f"{packed.runs} runs, sha256 {packed.sha256}" + "".join(f"; {part}" for part in packed.left_out))
+    print(packed.file)
+    return DONE
+
+
+@app.command(name="import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="what `bundle` wrote")], results: Results = None,
+    only_missing: Annotated[bool, typer.Option("--only-missing", help="leave runs that are there as they are")] = False,
+) -> int:  # fmt: skip
+    """Check a bundle and add its runs to a results folder, marked as imported."""
+    from reports.importing import import_bundle
+
+    done = import_bundle(file, results, RESULTS, only_missing)
+    for line in done.lines():
+        say(line)
+    print(done.results)
+    return DONE
+
+
+@app.command()
 def accept(
     results: ResultsFolder = None,
     output: Annotated[Path | None, typer.Option(help="file to write (default: results/accepted/SUITE.json)")] = None,
@@ -301,6 +331,8 @@ def accept(
         raise SuiteError(str(error)) from None
     if any(run.manifest.get("code_dirty") for run in found.runs):
         say("warning: the accepted runs come from a tree with uncommitted changes")
+    if any(run.bundle for run in found.runs):
+        say("warning: some of the accepted runs were imported and not run here")
     path = output or ACCEPTED / f"{found.suite.name}.json"
     _write(path, (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode())
     print(path)
@@ -369,7 +401,7 @@ def main() -> None:
     except Exception as error:
         if type(error).__name__ == "Abort":  # what typer makes of Ctrl-C
             code = _interrupted()
-        elif type(error).__name__ in {"SuiteError", "TheseusError"}:
+        elif type(error).__name__ in {"SuiteError", "TheseusError", "ReportError"}:
             say(f"error: {' '.join(str(error).split())}")
             code = BAD_INPUT
         elif hasattr(error, "format_message"):  # its usage errors

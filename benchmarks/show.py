@@ -39,6 +39,7 @@ def plan_document(plan: Plan, runs: Sequence[Run], estimates: dict[str, Estimate
                 "predecessor": run.predecessor,
                 "start": run.start,
                 "status": result["status"] if result else "missing",
+                "origin": "imported" if (store.path / run.folder / "imported.json").exists() else "",
                 "estimated_seconds": round(guess.seconds, 1),
                 "estimated_operations": guess.operations,
                 "folder": str(store.path / run.folder),
@@ -76,7 +77,7 @@ def plan_table(document: dict[str, Any]) -> str:
     for row in document["runs"]:
         lines.append(
             f"{row['run_id']:<18}{row['task']:<12}{row['arm']:<22}{row['seed']:>5}{row['steps']:>9,}"
-            f"{duration(row['estimated_seconds']):>10}  {row['status']}"
+            f"{duration(row['estimated_seconds']):>10}  {row['status']}{', imported' if row['origin'] else ''}"
         )
         if row["status"] == "missing":
             cell = f"{row['task']} {row['arm']}"

@@ -98,11 +98,17 @@ def as_digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def file_digest(path: Path) -> str:
+    """The same of a file, however large."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def size(count: int) -> str:
     """Bytes as people say them: `64 MiB`."""
     for unit, name in ((limits.GIB, "GiB"), (limits.MIB, "MiB"), (limits.KIB, "KiB")):
         if count >= unit:
-            return f"{count / unit:g} {name}"
+            return f"{count / unit:.3g} {name}"
     return f"{count} bytes"
 
 
