@@ -2,11 +2,19 @@
 
 `evaluate.load("glue", ...)` downloads and runs unpinned code and dies offline, so the metrics live here,
 computed by scikit-learn and scipy. The ready-made ones fail silently (float predictions truncated, empty input
-nan): these refuse what is not a prediction, and give degenerate cases a defined value and a flag.
+nan): these refuse what is not a prediction, and give degenerate cases a defined value and a flag:
+
+| case | value | flag |
+| --- | --- | --- |
+| one class or value predicted | Matthews and correlations 0, F1 and accuracy as they are | constant predictions |
+| one class or value in the labels | the same | one class in the labels |
+| no better than the best constant answer | as it is | no better than a constant answer |
 """
 
 from __future__ import annotations
 
+import math
+import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
@@ -18,13 +26,14 @@ from numpy.typing import NDArray
 from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
-from benchmarks.tasks import AT_CHANCE, CONSTANT, Score, Task
+from benchmarks.tasks import AT_CHANCE, CONSTANT, ONE_CLASS, Score, Task
 
 
 class _Glue(evaluate.Metric, ABC):
     """One metric of GLUE; subclasses set `dtype` and say `_compute`."""
 
     dtype = "int64"
+    binary = False
     about = ""
 
     def _info(self) -> evaluate.MetricInfo:
@@ -35,19 +44,26 @@ class _Glue(evaluate.Metric, ABC):
 
     def compute(self, *, predictions: Any = None, references: Any = None, **kwargs: Any) -> dict[str, float]:
         """Raw values by name. Raises `ValueError` for empty, unequal, non-finite or wrongly typed input."""
-        given, true = np.asarray(predictions), np.asarray(references)
+        given, true = _array(predictions, "predictions"), _array(references, "references")
         if given.size == 0 or given.shape != true.shape or given.ndim != 1:
             raise ValueError(
                 f"predictions {given.shape} and references {true.shape} must be equally long and not empty"
             )
-        if self.dtype == "int64" and not (
-            np.issubdtype(given.dtype, np.integer) and np.issubdtype(true.dtype, np.integer)
-        ):
-            raise ValueError(f"class ids must be integers, not {given.dtype} and {true.dtype}")
-        if not (np.isfinite(given).all() and np.isfinite(true).all()):
-            raise ValueError("predictions and references must be finite")
-        if (true < 0).any() and self.dtype == "int64":
-            raise ValueError("references hold -1: these labels are hidden, nothing can be scored")
+        for values, side in ((given, "predictions"), (true, "references")):
+            kind = values.dtype
+            if self.dtype == "int64" and not np.issubdtype(kind, np.integer):
+                raise ValueError(f"class ids must be integers, not {kind} ({side})")
+            if not (np.issubdtype(kind, np.integer) or np.issubdtype(kind, np.floating)):
+                raise ValueError(f"values must be numbers, not {kind} ({side})")
+            if not np.isfinite(values).all():
+                raise ValueError(f"{side} must be finite")
+        if self.dtype == "int64":
+            if (true < 0).any():
+                raise ValueError("references hold -1: these labels are hidden, nothing can be scored")
+            if (given < 0).any():
+                raise ValueError("predictions hold a class id below 0: predict with the task's own head")
+        if self.binary and max(given.max(), true.max()) > 1:
+            raise ValueError("class ids of a task of two classes must be 0 or 1")
         return self._compute(given, true)
 
     @abstractmethod
@@ -62,6 +78,7 @@ class Accuracy(_Glue):
 
 
 class F1Accuracy(_Glue):
+    binary = True
     about = "F1 of class 1, and accuracy (MRPC, QQP)"
 
     def _compute(self, predictions: NDArray[Any], references: NDArray[Any]) -> dict[str, float]:
@@ -70,9 +87,12 @@ class F1Accuracy(_Glue):
 
 
 class Matthews(_Glue):
+    binary = True
     about = "Matthews correlation; 0 by definition where only one class is predicted (CoLA)"
 
     def _compute(self, predictions: NDArray[Any], references: NDArray[Any]) -> dict[str, float]:
+        if _constant(predictions) or _constant(references):
+            return {"matthews_correlation": 0.0}
         return {"matthews_correlation": float(sklearn_metrics.matthews_corrcoef(references, predictions))}
 
 
@@ -81,12 +101,40 @@ class PearsonSpearman(_Glue):
     dtype = "float64"
 
     def _compute(self, predictions: NDArray[Any], references: NDArray[Any]) -> dict[str, float]:
-        if np.ptp(predictions) == 0 or np.ptp(references) == 0:
+        if _constant(predictions) or _constant(references):
             return {"pearson": 0.0, "spearman": 0.0}
         return {
-            "pearson": float(stats.pearsonr(predictions, references).statistic),
+            "pearson": _pearson(predictions, references),
             "spearman": float(stats.spearmanr(predictions, references).statistic),
         }
+
+
+def _array(values: Any, side: str) -> NDArray[Any]:
+    try:
+        return np.asarray(values)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"{side} must be one number per example: {error}") from None
+
+
+def _constant(values: NDArray[Any]) -> bool:
+    """One value all over. No subtraction: the spread of very large values overflows."""
+    return bool((values == values[0]).all())
+
+
+def _pearson(predictions: NDArray[Any], references: NDArray[Any]) -> float:
+    """scipy's, and 0 where it is not defined in floating point: a side whose spread rounds away or overflows."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")  # scipy's about such sides; they are dealt with here
+        value = float(stats.pearsonr(predictions, references).statistic)
+        if not math.isfinite(value):
+            one, other = (_unit(np.asarray(side, dtype=np.float64)) for side in (predictions, references))
+            value = float(stats.pearsonr(one, other).statistic)
+    return value if math.isfinite(value) else 0.0
+
+
+def _unit(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Scaled to at most 1 in size: a correlation does not change, and nothing overflows."""
+    return values / np.abs(values).max()
 
 
 METRICS: dict[Score, type[_Glue]] = {
@@ -112,14 +160,35 @@ def predict(task: Task, logits: NDArray[np.float32]) -> NDArray[Any]:
 
 
 def score(task: Task, logits: dict[str, NDArray[np.float32]], labels: dict[str, NDArray[Any]]) -> Scored:
-    """Score dev logits by split, (examples, outputs) each. Several splits (MNLI's two) count alike in the mean."""
+    """Score dev logits by split, (examples, outputs) each. Several splits (MNLI's two) count alike in the mean.
+
+    Raises `ValueError` for logits or labels that are not the task's, or not finite.
+    """
+    _check(task, logits, labels)
     predictions = {split: predict(task, values) for split, values in logits.items()}
     values = _values(task, predictions, labels)
-    flags = [f"{CONSTANT} on {split}" for split, given in predictions.items() if np.ptp(given) == 0]
+    flags = [f"{CONSTANT} on {split}" for split, given in predictions.items() if _constant(given)]
+    flags += [f"{ONE_CLASS} of {split}" for split in predictions if _constant(np.asarray(labels[split]))]
     found = 100.0 * float(np.mean(list(values.values())))
     if found <= best_constant(task, labels):
         flags.append(AT_CHANCE)
     return Scored(values, found, flags)
+
+
+def _check(task: Task, logits: dict[str, NDArray[np.float32]], labels: dict[str, NDArray[Any]]) -> None:
+    """What a metric cannot see any more: argmax makes a class of NaN, and of a head of another width."""
+    if not logits or logits.keys() != labels.keys():
+        raise ValueError(
+            f"{task.name}: logits of {sorted(logits)} and labels of {sorted(labels)} must be the same splits"
+        )
+    for split, given in logits.items():
+        true = np.asarray(labels[split])
+        if given.ndim != 2 or given.shape[1] != task.outputs:
+            raise ValueError(f"{task.name}: logits {given.shape} on {split}, the task has {task.outputs} outputs")
+        if not np.isfinite(given).all():
+            raise ValueError(f"{task.name}: logits on {split} must be finite")
+        if not task.regression and true.size and np.issubdtype(true.dtype, np.integer) and true.max() >= task.outputs:
+            raise ValueError(f"{task.name}: label {true.max()} on {split}, class ids run to {task.outputs - 1}")
 
 
 def best_constant(task: Task, labels: dict[str, NDArray[Any]]) -> float:

@@ -18,6 +18,7 @@ Score = Literal["matthews_correlation", "accuracy", "f1_accuracy", "pearson_spea
 
 # Flags of a score that says nothing; benchmarks.metrics raises them.
 CONSTANT = "constant predictions"
+ONE_CLASS = "one class in the labels"
 AT_CHANCE = "no better than a constant answer"
 
 

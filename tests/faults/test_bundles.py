@@ -18,7 +18,7 @@ from reports import bundle as bundle_module
 from reports.bundle import largest, pack
 from reports.importing import import_bundle
 from tests.faults import corpus
-from tests.faults.bundles import SMALL, consistent, contents, forged, listing, tree, write
+from tests.faults.bundles import SMALL, consistent, contents, forged, tree, write
 from tests.faults.fuzz import EXAMPLES, FEW_EXAMPLES, JSON, fuzz, places, put
 from tests.report.make_results import make_results
 
