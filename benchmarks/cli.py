@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from benchmarks.errors import ACCEPTED, BAD_INPUT, DONE, FAILED, INTERRUPTED, RESULTS, SuiteError, nearest
+from benchmarks.terminal import plain
 
 if TYPE_CHECKING:
     from benchmarks.plan import Plan, Run
@@ -47,7 +48,7 @@ CTRL_C = 130
 
 
 def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    print(plain(text), file=sys.stderr, flush=True)
 
 
 def _split(text: str) -> list[str]:

@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 
 from benchmarks.encoder import VOCABULARIES, WEIGHTS
 from benchmarks.errors import SuiteError
+from benchmarks.foreign import read_json
 
 PICKLE = "pytorch_model.bin"
 
@@ -43,7 +44,7 @@ def convert(source: str, output: Path) -> Path:
     output.mkdir(parents=True)
     # clone(): tensors that share memory (tied embeddings) cannot be written as they are
     save_file({name: value.clone().contiguous() for name, value in weights.items()}, output / WEIGHTS, {"format": "pt"})
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = read_json(folder / "config.json", str(folder))
     config.setdefault("model_type", "bert")  # Google's checkpoints of 2018 to 2020 say nothing of it
     (output / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     for name in (*VOCABULARIES, "tokenizer_config.json", "special_tokens_map.json"):

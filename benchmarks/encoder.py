@@ -6,7 +6,6 @@ Weights come from safetensors only and no remote code is ever run. The hub is re
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassificati
 from transformers.utils import logging
 
 from benchmarks.errors import ROOT, SuiteError
+from benchmarks.foreign import check_model_folder, read_json
 from benchmarks.settings import Encoder
 from benchmarks.tasks import Task
 from theseus import find_blocks, parameters_by_part
@@ -76,12 +76,13 @@ def find_encoder(encoder: Encoder, own: str | None = None) -> EncoderSource:
             tuple(sorted(encoder.shape.items())),
         )  # fmt: skip
     weights = path / WEIGHTS
-    for needed in (weights, path / "config.json"):
-        if not needed.is_file():
-            raise SuiteError(
-                f"encoder {encoder.name}: {needed} is missing: point ENCODER_DIR at a save_pretrained folder"
-            )
-    found = hashlib.sha256(weights.read_bytes()).hexdigest()
+    check_model_folder(path, f"encoder {encoder.name}")
+    if not (path / "config.json").is_file():
+        raise SuiteError(
+            f"encoder {encoder.name}: {path / 'config.json'} is missing: point ENCODER_DIR at a save_pretrained folder"
+        )
+    with weights.open("rb") as opened:
+        found = hashlib.file_digest(opened, "sha256").hexdigest()
     if encoder.sha256 is not None and found != encoder.sha256:
         raise SuiteError(f"encoder {encoder.name}: {weights} has sha256 {found}, the suite expects {encoder.sha256}")
     digest = hashlib.sha256(found.encode())
@@ -95,10 +96,7 @@ def find_encoder(encoder: Encoder, own: str | None = None) -> EncoderSource:
 
 
 def _check_depth(source: EncoderSource, folder: Path) -> None:
-    try:
-        shape = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise SuiteError(f"encoder {source.name}: {folder / 'config.json'} is not JSON: {error}") from None
+    shape = read_json(folder / "config.json", f"encoder {source.name}")
     depth = shape.get("num_hidden_layers", shape.get("n_layers", shape.get("n_layer")))
     if depth != source.layers:
         raise SuiteError(f"encoder {source.name}: {folder} has {depth} layers, the suite says {source.layers}")
@@ -226,9 +224,10 @@ def check_predecessor(folder: str, task: Task, source: EncoderSource) -> str:
     the task's order where the config names them. Its vocabulary and depth must be the encoder's. Raises `SuiteError`.
     """
     path = Path(folder)
-    if not (path / WEIGHTS).is_file() or not (path / "config.json").is_file():
-        raise SuiteError(f"predecessor for {task.name}: {folder} is not a save_pretrained folder with {WEIGHTS}")
     place = f"predecessor for {task.name} in {folder}"
+    if not (path / "config.json").is_file():
+        raise SuiteError(f"predecessor for {task.name}: {folder} is not a save_pretrained folder with {WEIGHTS}")
+    check_model_folder(path, place)
     try:
         config = AutoConfig.from_pretrained(path, trust_remote_code=False)
         own = dict(source.shape)
@@ -260,13 +259,9 @@ def check_head(config: Any, task: Task, place: str) -> None:
 def check_classifier(folder: Path, place: str) -> None:
     """Refuse a model that was saved without a classifier, such as a SQuAD model (docs/fidelity.md, trap 13): where the
     widths fit, transformers makes up a random head and says nothing. Raises `SuiteError`."""
-    try:
-        saved = [
-            str(name)
-            for name in json.loads((folder / "config.json").read_text(encoding="utf-8")).get("architectures") or []
-        ]
-    except (OSError, ValueError, AttributeError) as error:
-        raise SuiteError(f"{place}: config.json cannot be read: {error}") from None
+    check_model_folder(folder, place)
+    listed = read_json(folder / "config.json", place).get("architectures") or []
+    saved = [str(name) for name in listed] if isinstance(listed, list) else []
     if not any(name.endswith("ForSequenceClassification") for name in saved):
         raise SuiteError(f"{place} was saved as {', '.join(saved) or 'nothing known'}: give a fine-tuned classifier")
 
@@ -282,7 +277,9 @@ def fetch(source: EncoderSource, sha256: str | None) -> None:
             f"encoder {source.name}@{source.revision} has no {WEIGHTS} on the hub, and pickled weights are not read: "
             f"`python -m benchmarks convert {source.name}@{source.revision} DIR`, and name DIR as its path"
         )
-    found = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+    check_model_folder(folder, f"encoder {source.name}")
+    with (folder / WEIGHTS).open("rb") as opened:
+        found = hashlib.file_digest(opened, "sha256").hexdigest()
     if sha256 is not None and found != sha256:
         raise SuiteError(f"encoder {source.name}: the hub's weights have sha256 {found}, the suite expects {sha256}")
     _check_depth(source, folder)

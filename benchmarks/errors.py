@@ -20,5 +20,5 @@ class SuiteError(ValueError):
 def nearest(name: str, valid: Iterable[str]) -> str:
     """The tail of an error about an unknown name: the nearest valid one, or all of them."""
     choices = list(valid)
-    near = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name[:100], choices, n=1, cutoff=0.5)
     return f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(choices)}"

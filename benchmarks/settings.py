@@ -19,7 +19,7 @@ Slug = Annotated[str, Field(pattern=SLUG)]
 class Config(BaseModel):
     """Base of all sections: frozen, no unknown keys, no NaN."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
 
     @model_validator(mode="before")
     @classmethod

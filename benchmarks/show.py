@@ -16,6 +16,7 @@ from benchmarks.cost import Estimate
 from benchmarks.engine import default_workers
 from benchmarks.plan import Plan, Run
 from benchmarks.store import Store
+from benchmarks.terminal import plain
 
 LARGEST = 5
 
@@ -118,7 +119,7 @@ class Progress:
         self.bar.stop()
 
     def _line(self, text: str) -> None:
-        self.console.print(text, markup=False, soft_wrap=True)
+        self.console.print(plain(text), markup=False, soft_wrap=True)  # a failure's reason quotes what it met
 
     def report(self, run: Run, result: dict[str, Any]) -> None:
         """Called as each run ends."""

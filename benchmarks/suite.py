@@ -20,8 +20,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from benchmarks import limits
 from benchmarks.arms import Arm, check_budgets, overlaid
 from benchmarks.errors import ROOT, SuiteError, nearest
+from benchmarks.limits import check_size
 from benchmarks.settings import Config, Data, Device, Encoder, Slug, Speed, Training, first_line
 from benchmarks.tasks import Task, find_task
 
@@ -192,7 +194,7 @@ def _set(tree: dict[str, Any], override: str) -> None:
         raise SuiteError(f"--set {override!r}: write key=value, for example training.epochs=1")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         value = text.strip()
     *parents, last = key.strip().split(".")
     for part in parents:
@@ -206,9 +208,10 @@ def _read(path: Path, extending: tuple[Path, ...] = ()) -> dict[str, Any]:
     """A suite file as plain data, over the one it extends."""
     if path.resolve() in extending:
         raise SuiteError(f"{path.name}: extends goes round in a circle: {' -> '.join(p.stem for p in extending)}")
+    check_size(path, limits.SUITE, "suite file")
     try:
         tree = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also of whole numbers with thousands of digits
         raise SuiteError(f"{path}: not a TOML file: {error}") from None
     parent = tree.pop("extends", None)
     if parent is None:

@@ -66,7 +66,7 @@ def test_logits_that_are_not_the_tasks_are_refused():
         one("rte", [[math.nan, 0.0], [0.0, 1.0]], [0, 1])
     with pytest.raises(ValueError, match="the task has 2 outputs"):
         one("rte", np.zeros((2, 3)), [0, 1])
-    with pytest.raises(ValueError, match="must be of the same splits"):
+    with pytest.raises(ValueError, match="must be the same splits"):
         score(find_task("mnli"), {"validation_matched": np.eye(3, dtype=np.float32)}, {})
     with pytest.raises(ValueError, match="equally long"):
         one("rte", two_class([0, 1]), [0, 1, 1])
