@@ -9,7 +9,7 @@ ARGS   ?=
 VENV   := .venv
 PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
-EXTRAS := suite test lint
+EXTRAS ?= suite test lint onnx
 CODE   := theseus baselines benchmarks reports tests
 PIP    := $(PY) -m pip --disable-pip-version-check install -qq --progress-bar off -c constraints.txt
 

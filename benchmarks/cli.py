@@ -197,34 +197,48 @@ def convert(source: str, output: Path) -> int:
 @app.command()
 def speed(
     suite: SuiteName, results: Results = None, settings: Settings = None, as_json: Json = False,
+    matrix: Annotated[bool, typer.Option("--matrix", help="every variant, batch, length and thread count")] = False,
+    output: Annotated[Path | None, typer.Option(help="folder for a copy to keep: speed.json and speed.md")] = None,
+    machine: Annotated[str | None, typer.Option(help="the machine in words, for that copy")] = None,
 ) -> int:  # fmt: skip
     """Paired inference timing of predecessor and successor, kept as the suite's speed.json."""
-    planned, store = _prepare(suite, results, settings, "")
+    from benchmarks.settings import MATRIX
+
+    planned, store = _prepare(suite, results, [*([MATRIX] if matrix else []), *(settings or [])], "")
     _refuse_random(planned)
     store.open()
     store.write_suite(planned)
-    conditions = _time(planned, store)
+    document = _time(planned, store, matrix)
+    if output is not None:
+        from reports import ReportError
+        from reports.speed_markdown import publish
+
+        try:
+            say(f"kept in {publish(store.path, output, machine)}")
+        except ReportError as error:
+            raise SuiteError(str(error)) from None
+        except OSError as error:
+            raise SuiteError(f"cannot write {output} ({error.strerror}): choose another --output") from None
     if as_json:
-        print(json.dumps({"schema": 1, "conditions": conditions}))
+        print(json.dumps({"schema": 1, **document}))
     return DONE
 
 
-def _time(planned: Plan, store: Store) -> list[dict[str, Any]]:
+def _time(planned: Plan, store: Store, matrix: bool = False) -> dict[str, Any]:
+    """speed.json, written when all is measured or when that is interrupted."""
     from benchmarks.encoder import fetch
     from benchmarks.settings import Speed
     from benchmarks.speed import measure, speed_key
 
     fetch(planned.encoder, planned.suite.encoder.sha256)
-    conditions = []
-    for found in measure(planned, planned.suite.speed or Speed()):
-        conditions.append(found)
-        say(
-            f"speed-up {found['ratio']:.3f} ({found['ratio_low']:.3f} to {found['ratio_high']:.3f}"
-            f"{'' if found['decided'] else ', undecided'}) at batch {found['batch_size']}, length {found['length']}, "
-            f"{found['threads']} thread(s), {found['device']} {found['precision']}, {found['rounds']} rounds"
-        )
-    store.write_speed(conditions, speed_key(planned))
-    return conditions
+    document: dict[str, Any] = {}
+    try:
+        for document in measure(planned, planned.suite.speed or Speed(), store.path, say):  # noqa: B007
+            pass
+    finally:
+        if document:
+            store.write_speed(document, speed_key(planned), matrix)
+    return document
 
 
 def _last_results() -> Path:
@@ -367,11 +381,11 @@ def reproduce(
     suite: SuiteName = "auto", results: Results = None, settings: Settings = None, workers: Workers = None
 ) -> int:
     """Run a suite, time inference, write the report and print where it is: what `make reproduce-glue` calls."""
-    from benchmarks.speed import speed_key
+    from benchmarks.speed import speed_key, subject_key
 
     planned, store = _prepare(suite, results, settings, "")
     code = _execute(planned, store, planned.runs, workers, "local")
-    if planned.suite.speed and not store.speed_is_current(speed_key(planned)):
+    if planned.suite.speed and not store.speed_is_current(speed_key(planned), subject_key(planned)):
         _time(planned, store)
     print(f"report: {_report(store.path, None)}")
     return code

@@ -103,22 +103,52 @@ class Device(Config):
     deterministic: bool = True
 
 
-class Speed(Config):
-    """Paired inference timing of predecessor and successor: every batch size with every length.
+VARIANTS = ("eager", "bfloat16", "compiled", "onnx", "onnx-int8")
+MATRIX = (  # what `speed --matrix` measures, as an override of the suite's [speed] that --set may narrow
+    'speed={batch_sizes=[1, 8, 32, 128], lengths=[16, 64, 128, "dev"], threads=[1, "all"], devices=["cpu", "cuda"], '
+    f"variants={list(VARIANTS)}, max_seconds=60}}"
+)
 
-    Rounds go on until the 95 % interval of the ratio is narrower than `width` (a share) or `max_rounds` are
-    done.
+Threads = Annotated[int, Field(ge=0)] | Literal["all"]
+
+
+class Speed(Config):
+    """Paired inference timing of predecessor and successor: every batch size with every length, in every variant.
+
+    A length is a number of random words without padding, or "dev": batches of the task's dev examples as they come,
+    padded as evaluation pads them. `threads`: one count or several, 0 or "all" for every core (default: the suite's).
+    `variants`: ways to run a model (default: eager at the suite's precision). `devices`: default the suite's.
+    Rounds go on until the 95 % interval of the ratio is narrower than `width` (a share), `max_rounds` are done, or
+    `max_seconds` have gone by on one batch size and length, all its variants together.
     """
 
-    batch_sizes: list[Annotated[int, Field(ge=1)]] = [1, 8]
-    lengths: list[Annotated[int, Field(ge=4)]] = [128]
-    threads: Annotated[int, Field(ge=1)] | None = None
+    batch_sizes: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)] = [1, 8]
+    lengths: Annotated[list[Annotated[int, Field(ge=4)] | Literal["dev"]], Field(min_length=1)] = [128]
+    threads: Threads | Annotated[list[Threads], Field(min_length=1)] | None = None
+    variants: (
+        Annotated[list[Literal["eager", "bfloat16", "compiled", "onnx", "onnx-int8"]], Field(min_length=1)] | None
+    ) = None
+    devices: Annotated[list[Literal["cpu", "cuda"]], Field(min_length=1)] | None = None
     min_rounds: Annotated[int, Field(ge=5)] = 20
     max_rounds: Annotated[int, Field(ge=5)] = 100
+    max_seconds: Annotated[float, Field(gt=0)] | None = None
     width: Annotated[float, Field(gt=0)] = 0.02
 
     @model_validator(mode="after")
     def _rounds(self) -> Speed:
         if self.min_rounds > self.max_rounds:
             raise ValueError(f"min_rounds = {self.min_rounds} is above max_rounds = {self.max_rounds}")
+        for name in ("batch_sizes", "lengths", "variants", "devices"):
+            values = getattr(self, name) or []
+            if len(set(values)) != len(values):
+                raise ValueError(f"{name} lists a value twice: {values}")
         return self
+
+    def thread_counts(self, default: int, cores: int) -> list[int]:
+        """The numbers of threads to measure with, each once: `default` where the suite names none."""
+        given = self.threads if isinstance(self.threads, list) else [default if self.threads is None else self.threads]
+        return list(dict.fromkeys(cores if count in (0, "all") else int(count) for count in given))
+
+    def chosen_variants(self, precision: str) -> list[str]:
+        """The variants to measure: eager at the suite's `precision` where the suite names none."""
+        return list(self.variants) if self.variants else ["eager" if precision == "float32" else precision]

@@ -136,16 +136,19 @@ class Store:
     def write_suite(self, plan: Plan) -> None:
         _replace(self.path / "suite.json", dump(describe(plan)))
 
-    def speed_is_current(self, key: str) -> bool:
-        """Was speed.json measured under the settings `key` stands for?"""
+    def speed_is_current(self, key: str, subject: str) -> bool:
+        """Was speed.json measured under the settings of `key`, or is it a whole matrix of the same `subject`?"""
         try:
             found: dict[str, Any] = json.loads((self.path / "speed.json").read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
             return False
-        return found.get("key") == key
+        whole = found.get("matrix") is True and found.get("complete") is True
+        return found.get("key") == key or (whole and found.get("subject") == subject)
 
-    def write_speed(self, conditions: list[dict[str, Any]], key: str) -> None:
-        _replace(self.path / "speed.json", dump({"schema": 1, "key": key, "conditions": conditions}))
+    def write_speed(self, document: dict[str, Any], key: str, matrix: bool = False) -> None:
+        """speed.json; what an interruption left has no key, so that it is measured again."""
+        head = {"schema": 1, "key": key if document["complete"] else None, "matrix": matrix}
+        _replace(self.path / "speed.json", dump({**head, **document}))
 
 
 def describe(plan: Plan) -> dict[str, Any]:

@@ -96,7 +96,12 @@ def declared(*extras: str) -> set[str]:
 
 @pytest.mark.parametrize(
     ("package", "extras"),
-    [("theseus", ()), ("baselines", ("suite",)), ("benchmarks", ("suite", "cluster", "test")), ("reports", ("suite",))],
+    [
+        ("theseus", ()),
+        ("baselines", ("suite",)),
+        ("benchmarks", ("suite", "cluster", "onnx", "test")),
+        ("reports", ("suite",)),
+    ],
 )
 def test_what_is_imported_is_declared(package, extras):
     """No module leans on a library that only happens to be installed because another one wants it."""

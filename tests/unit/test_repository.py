@@ -57,7 +57,9 @@ def test_what_is_wanted_is_locked_within_its_range(requirement):
 
 def test_the_lock_holds_what_the_wanted_packages_want_in_turn():
     """Walks the metadata of what is installed here, so it sees what pip saw on this Python and platform."""
-    todo = [(r.name, r.extras) for r in wanted("suite", "test", "lint") + [Requirement(r) for r in REPORT_GROUP]]
+    todo = [
+        (r.name, r.extras) for r in wanted("suite", "test", "lint", "onnx") + [Requirement(r) for r in REPORT_GROUP]
+    ]
     seen: set[tuple[str, frozenset[str]]] = set()
     missing = set()
     while todo:

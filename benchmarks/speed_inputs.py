@@ -1,0 +1,203 @@
+"""What is timed: the two models, the batches they are given, and, for variants that round, their dev scores.
+
+    found = Subjects.find(plan, speed, results_folder)
+    found.batches(32, "dev", "cpu")         # real dev examples in random order, padded as evaluation pads them
+    found.dev_score(runner, "cpu")          # metrics of the task
+
+Time does not depend on what the weights have learned, but agreement and dev scores do. So models that runs of the suite
+left behind are used where they are, and the pretrained weights under a fresh head where they are not; which it was is
+part of the answer.
+"""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks import metrics
+from benchmarks.batches import Tokens, WordHash, evaluation_batches, tokenise_split
+from benchmarks.data import load_splits
+from benchmarks.encoder import load_finetuned, load_pretrained, load_tokenizer
+from benchmarks.errors import SuiteError
+from benchmarks.plan import PREDECESSOR, Plan, Run
+from benchmarks.settings import Speed
+from benchmarks.speed_timing import Inputs
+from benchmarks.store import Store
+from theseus import keep_layers
+
+DEV = "dev"
+PROBE = 64  # examples that every variant is checked on before it is timed
+SCORED = 2000  # dev examples per split for a variant's score: QQP's 40,430 would take an hour on one core
+PRETRAINED = "pretrained, head not trained"
+
+
+class Answering(Protocol):
+    """Anything that turns a batch into logits (batch, outputs)."""
+
+    def logits(self, inputs: Inputs) -> NDArray[np.float64]: ...
+
+
+@dataclass(frozen=True)
+class Model:
+    """One side of a pair. `run_id` is the run whose weights these are, None for pretrained ones."""
+
+    module: Any
+    layers: int
+    run_id: str | None
+
+    @property
+    def weights(self) -> str:
+        """In words, for speed.json."""
+        return PRETRAINED if self.run_id is None else f"fine-tuned, run {self.run_id}"
+
+
+@dataclass(frozen=True)
+class Subjects:
+    """The predecessor, a successor of every depth (deepest first), and where their inputs come from."""
+
+    plan: Plan
+    run: Run
+    predecessor: Model
+    successors: list[Model]
+    splits: dict[str, Tokens]
+
+    @classmethod
+    def find(cls, plan: Plan, speed: Speed, folder: Path | None, needs_data: bool) -> Subjects:
+        """Stored fine-tuned models of the first task that has a predecessor in `folder`, else pretrained ones.
+
+        Dev data is read where "dev" is among the lengths or `needs_data`; raises `SuiteError` where "dev" is asked
+        for and the data cannot be had.
+        """
+        store = Store(folder) if folder else None
+        run, deep = _predecessor(plan, store)
+        attention = plan.device.attention
+        module = load_finetuned(deep, attention) if deep else load_pretrained(plan.encoder, run.task, 0, attention)
+        predecessor = Model(module.eval(), plan.suite.encoder.layers, run.id if deep else None)
+        successors = [_successor(plan, store, run, predecessor, layers) for layers in depths(plan)]
+        return cls(plan, run, predecessor, successors, _splits(plan, run, DEV in speed.lengths, needs_data))
+
+    @cached_property
+    def types(self) -> bool:
+        """Do the models take token_type_ids? All of them get the same inputs, as an export needs."""
+        module = self.predecessor.module
+        known = "token_type_ids" in inspect.signature(module.forward).parameters
+        return known and bool(getattr(module.config, "type_vocab_size", 0))
+
+    def batches(self, size: int, length: int | str, device: str, most: int = 100) -> list[Inputs]:
+        """The batches of one condition: one of random words without padding, or up to `most` of dev examples.
+
+        Dev examples come in a random order, as requests do, each batch padded to its longest.
+        """
+        if length == DEV:
+            tokens = self._all_dev()
+            order = torch.randperm(len(tokens), generator=torch.Generator().manual_seed(0))
+            rows = [part for part in order.split(size)[:most] if len(part) == size] or [order[:size]]
+            return [self._typed(tokens.collate(part, device)[0]) for part in rows]
+        ids = torch.randint(
+            5, self.predecessor.module.config.vocab_size, (size, int(length)),
+            generator=torch.Generator().manual_seed(0),
+        ).to(device)  # fmt: skip
+        return [self._typed({"input_ids": ids, "attention_mask": torch.ones_like(ids)})]
+
+    def probe(self, device: str) -> list[Inputs]:
+        """Two padded batches of `PROBE` examples in all, short and long: dev examples where they are at hand."""
+        if self.splits:
+            tokens = self._all_dev()
+            rows = torch.randperm(len(tokens), generator=torch.Generator().manual_seed(1))[:PROBE]
+            rows = rows[tokens.lengths[rows].argsort(stable=True)]
+            return [self._typed(tokens.collate(part, device)[0]) for part in rows.tensor_split(2)]
+        (inputs,) = self.batches(PROBE, 32, device)
+        ends = torch.linspace(8, 32, PROBE).long().to(device)
+        inputs["attention_mask"] = (torch.arange(32, device=device) < ends[:, None]).long()
+        half = PROBE // 2
+        short = {name: tensor[:half, :20] for name, tensor in inputs.items()}
+        return [short, {name: tensor[half:] for name, tensor in inputs.items()}]
+
+    def lengths(self, size: int) -> dict[str, Any]:
+        """What "dev" was: the task, how many examples, and their lengths in tokens, padded ones as well."""
+        tokens = self._all_dev()
+        found = tokens.lengths.numpy()
+        padded = [inputs["input_ids"].shape[1] for inputs in self.batches(size, DEV, "cpu")]
+        return {
+            "task": self.run.task.name, "examples": len(tokens), "median": float(np.median(found)),
+            "p90": float(np.percentile(found, 90)), "longest": int(found.max()),
+            "padded_median": float(np.median(padded)),
+        }  # fmt: skip
+
+    def dev_score(self, runner: Answering, device: str) -> tuple[float, int]:
+        """The task's score (0 to 100) and the number of examples: all of dev, or a fixed sample of `SCORED` a split."""
+        logits, labels = {}, {}
+        for split, tokens in self.splits.items():
+            sample = torch.randperm(len(tokens), generator=torch.Generator().manual_seed(2))[:SCORED].sort().values
+            some = tokens.select(sample)
+            found = np.zeros((len(some), self.run.task.outputs), dtype=np.float32)
+            for rows, inputs in evaluation_batches(some, device):
+                found[rows.numpy()] = runner.logits(self._typed(inputs))
+            logits[split], labels[split] = found, some.labels.numpy()
+        count = sum(len(values) for values in labels.values())
+        return metrics.score(self.run.task, logits, labels).score, count
+
+    def _typed(self, inputs: Inputs) -> Inputs:
+        if self.types and "token_type_ids" not in inputs:
+            return inputs | {"token_type_ids": torch.zeros_like(inputs["input_ids"])}
+        return inputs
+
+    def _all_dev(self) -> Tokens:
+        return next(iter(self.splits.values()))
+
+
+def depths(plan: Plan) -> list[int]:
+    """The successor depths of a suite, deepest first; checkpoints with a shape of their own are not timed."""
+    own = {name for name, arm in plan.suite.arms.items() if arm.encoder}
+    found = {run.layers for run in plan.runs if run.arm not in {PREDECESSOR, *own}}
+    return sorted(found | {plan.suite.successor_layers}, reverse=True)
+
+
+def _stored(store: Store | None, run: Run) -> Path | None:
+    """The folder of the weights that a finished run left, or None."""
+    if store is None:
+        return None
+    folder = store.path / run.folder / "successor"
+    result = store.result(run)
+    return folder if result is not None and result["status"] == "done" and folder.is_dir() else None
+
+
+def _predecessor(plan: Plan, store: Store | None) -> tuple[Run, Path | None]:
+    """A predecessor run of the first task that has stored weights, else the first task's."""
+    runs = [run for run in plan.runs if run.arm == PREDECESSOR and run.task.name in plan.suite.tasks]
+    for run in runs:
+        if folder := _stored(store, run):
+            return run, folder
+    return next(run for run in runs if run.task.name == plan.suite.tasks[0]), None
+
+
+def _successor(plan: Plan, store: Store | None, deep: Run, predecessor: Model, layers: int) -> Model:
+    """A stored successor of that task and depth, else the predecessor's lowest layers."""
+    own = {name for name, arm in plan.suite.arms.items() if arm.encoder}
+    for run in plan.runs:
+        fits = run.task == deep.task and run.layers == layers and run.arm not in {PREDECESSOR, *own}
+        if fits and (folder := _stored(store, run)):
+            return Model(load_finetuned(folder, plan.device.attention).eval(), layers, run.id)
+    return Model(keep_layers(predecessor.module, range(layers)).eval(), layers, None)
+
+
+def _splits(plan: Plan, run: Run, asked: bool, needs_data: bool) -> dict[str, Tokens]:
+    """The task's dev splits as tokens, {} where they are not needed or, unless asked for, not to be had."""
+    if not asked and not needs_data:
+        return {}
+    try:
+        encoder = plan.encoder
+        tokenizer = WordHash(dict(encoder.shape)["vocab_size"]) if encoder.random else load_tokenizer(encoder)
+        rows = load_splits(run.source)
+    except SuiteError:
+        if asked:
+            raise
+        return {}
+    return {split: tokenise_split(tokenizer, run.task, rows[split], run.max_length) for split in run.task.dev}
