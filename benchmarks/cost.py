@@ -1,101 +1,138 @@
-"""What a plan will take: operations counted, time estimated from this machine's matmul rate.
+"""What a plan will take: operations counted, time from the rates this machine was measured at.
 
-A layer costs 2 * (4 h^2 + 2 h i) + 4 n h operations per token forward, and twice that backward: once for the
-weights and once for the input. A frozen layer needs the input half only. Where finished runs of the same cell
-are at hand, their measured time is used instead of the estimate.
+A layer costs 2 * (4 h^2 + 2 h i) + 4 n h operations per token forward, and twice that backward: once for the weights
+and once for the input. A frozen layer needs the input half only. Seconds come from `benchmarks.calibration` and the
+task's own token lengths; where finished runs of the same cell are at hand, their time is used instead.
 """
 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
 import torch
 
+from benchmarks.calibration import Rates
 from benchmarks.data import TRAIN
-from benchmarks.device import precision, synchronise
-from benchmarks.plan import Run
-from benchmarks.settings import Device
+from benchmarks.lengths import load
+from benchmarks.plan import Plan, Run
+from benchmarks.settings import Training
 from benchmarks.store import Store
-from benchmarks.suite import Suite
 
-# Share of the matmul rate a whole step reaches, measured on MiniLM-L6 (2 cores, bf16, batch 32): 0.25 to 0.35. The
-# rest is attention, normalisation, dropout masks and the optimizer.
-SHARE_OF_MATMUL_RATE = 0.3
-SECONDS_PER_LAYER_CALL = 0.0012  # fixed cost of a layer forward and backward; it rules where layers are small
-SECONDS_PER_RUN = 1.5  # loading, tokenising, writing
+SECONDS_PER_RUN = 0.8  # loading two models, writing; measured on the demo
+SAMPLED = 2048  # examples from which a task's lengths are known well enough
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """`operations` of the training of one run, and `seconds` it will take on this machine (`measured`: took)."""
+    """`operations` of the training and evaluations of one run; `seconds` it will take on this machine, of them
+    `evaluation`. `measured`: the seconds are another seed's of the same cell."""
 
     operations: float
     seconds: float
+    evaluation: float
     measured: bool
 
 
-@lru_cache(maxsize=4)
-def matmul_rate(device: Device, hidden: int) -> float:
-    """Measured operations per second of (2048, h) x (h, 4 h) in the suite's precision and threads; 0.3 s of work."""
-    torch.set_num_threads(device.threads)
-    left, right = torch.randn(2048, hidden, device=device.device), torch.randn(hidden, 4 * hidden, device=device.device)
-    count, started = 0, 0.0
-    with torch.inference_mode(), precision(device):
-        for _ in range(3):
-            left @ right
-        synchronise(device.device)
-        started = time.perf_counter()
-        while time.perf_counter() - started < 0.3:
-            for _ in range(5):
-                left @ right
-            synchronise(device.device)
-            count += 5
-    return count * 2 * 2048 * hidden * 4 * hidden / (time.perf_counter() - started)
+@dataclass(frozen=True)
+class Batches:
+    """Means over a task's batches: `words` a batch, `tokens` with the padding of its length groups, `length` the mean
+    number of tokens that a token attends to."""
+
+    words: float
+    tokens: float
+    length: float
 
 
-def mean_tokens(run: Run) -> float:
-    """Tokens of a training example: the task table's figure, or measured where the data is made here."""
-    if run.task.tokens:
-        return min(run.task.tokens, run.max_length)
-    from benchmarks.batches import tokenise  # needs the tokenizer, so only where the table is silent
+@lru_cache(maxsize=256)
+def batches_of(lengths: tuple[int, ...], batch_size: int, groups: int) -> Batches:
+    """Of batches drawn from these `lengths`."""
+    order = torch.randperm(len(lengths), generator=torch.Generator().manual_seed(0))
+    drawn = torch.tensor(lengths)[order]
+    words = tokens = pairs = count = 0.0
+    for batch in drawn.split(batch_size):
+        for group in batch.sort().values.tensor_split(min(groups, len(batch))):
+            longest, size = int(group.max()), len(group)
+            tokens, pairs = tokens + size * longest, pairs + size * longest**2
+        words, count = words + float(batch.sum()), count + len(batch) / batch_size
+    return Batches(words / count, tokens / count, pairs / tokens)
 
-    return float(tokenise(run.tokenizer, run.source, run.max_length)[TRAIN].lengths.float().mean())
+
+_lengths: dict[tuple[str, str, int], tuple[int, ...]] = {}
 
 
-def estimate(run: Run, suite: Suite) -> Estimate:
-    """Operations and seconds of one run's training and evaluations, from counts and the measured rate."""
-    hidden = suite.encoder.hidden_size
-    intermediate = suite.encoder.shape.get("intermediate_size", 4 * hidden)
-    tokens = mean_tokens(run)
-    per_token = 2 * (4 * hidden**2 + 2 * hidden * intermediate) + 4 * tokens * hidden
-    examples = run.steps * run.training.batch_size
-    depth = suite.encoder.layers if run.encoder == run.suite_encoder else run.layers
-    units = run.build().work(depth, run.modules if depth == suite.encoder.layers else run.layers, run.steps)
-    every = run.training.evaluate_every
-    evaluations = math.ceil(run.steps / every) if isinstance(every, int) else math.ceil(run.training.epochs)
+def lengths_of(run: Run) -> tuple[int, ...]:
+    """Tokens of a sample of the run's training examples."""
+    key = (run.task.name, run.tokenizer.hash, run.max_length)
+    if key not in _lengths:
+        if (shipped := load().get(run.task.name)) is not None:  # under BERT's uncased vocabulary
+            every = max(1, shipped.examples // SAMPLED)
+            lengths = np.repeat(shipped.lengths, shipped.counts)[::every].clip(max=run.max_length)
+        else:  # a task whose data is made here, in a second
+            from benchmarks.batches import tokenise
+
+            lengths = tokenise(run.tokenizer, run.source, run.max_length)[TRAIN].lengths[:SAMPLED].numpy()
+        _lengths[key] = tuple(lengths.tolist())
+    return _lengths[key]
+
+
+def evaluations(training: Training, steps: int) -> int:
+    """How often a run of `steps` evaluates."""
+    every = training.evaluate_every
+    return math.ceil(steps / every) if isinstance(every, int) else math.ceil(training.epochs)
+
+
+def estimate(run: Run, plan: Plan, rates: Rates | None) -> Estimate:
+    """Operations of one run, and its seconds at these `rates` (0 where they are None)."""
+    encoder = plan.suite.encoder
+    hidden = encoder.hidden_size
+    intermediate = encoder.shape.get("intermediate_size", 4 * hidden)
+    batch = batches_of(lengths_of(run), run.training.batch_size, run.training.length_groups)
+    mean = batch.words / run.training.batch_size
+    per_token = 2 * (4 * hidden**2 + 2 * hidden * intermediate) + 4 * mean * hidden
+    method = run.build()
+    depth = encoder.layers if run.encoder == run.suite_encoder else run.layers
+    units = method.work(depth, run.modules if depth == encoder.layers else run.layers, run.steps)
     evaluated = sum(run.task.dev.values()) + round(run.held_out * run.task.train_rows)
-    operations = tokens * per_token * (examples * units + evaluations * evaluated * run.layers)
-    compute = operations / (matmul_rate(run.device, hidden) * SHARE_OF_MATMUL_RATE)
-    fixed = run.steps * run.training.micro_batches * units / 3.0 * SECONDS_PER_LAYER_CALL
-    return Estimate(operations, SECONDS_PER_RUN + compute + fixed, measured=False)
+    evaluated *= max(1, evaluations(run.training, run.steps)) * run.layers
+    operations = per_token * (run.steps * batch.words * units + evaluated * mean)
+    if rates is None:
+        return Estimate(operations, 0.0, 0.0, measured=False)
+    frozen = "embeddings" not in method.trains
+    step = rates.step(units / 3.0, batch.tokens, batch.length, frozen)
+    evaluation = evaluated * mean * rates.forward
+    return Estimate(operations, SECONDS_PER_RUN + run.steps * step + evaluation, evaluation, measured=False)
 
 
-def estimates(runs: Sequence[Run], suite: Suite, store: Store) -> dict[str, Estimate]:
+def estimates(runs: Sequence[Run], plan: Plan, store: Store, rates: Rates | None) -> dict[str, Estimate]:
     """An estimate per run id; where another seed of the cell is done, its time."""
     took: dict[tuple[str, str, int], list[float]] = {}
     for run in runs:
         result = store.result(run)
-        if result and result["status"] == "done":
-            took.setdefault((run.task.name, run.arm, run.trial), []).append(result["train_seconds"])
+        if result and result["status"] == "done" and (seconds := store.seconds(run)):
+            took.setdefault((run.task.name, run.arm, run.trial), []).append(seconds)
     cells: dict[tuple[str, str, int], Estimate] = {}
     for run in runs:
         cell = (run.task.name, run.arm, run.trial)
         if cell not in cells:
-            guess = estimate(run, suite)
-            seconds = took.get(cell)
-            cells[cell] = Estimate(guess.operations, sum(seconds) / len(seconds), True) if seconds else guess
+            guess = estimate(run, plan, rates)
+            if seconds_of := took.get(cell):
+                guess = Estimate(guess.operations, sum(seconds_of) / len(seconds_of), guess.evaluation, measured=True)
+            cells[cell] = guess
     return {run.id: cells[(run.task.name, run.arm, run.trial)] for run in runs}
+
+
+def wall_seconds(runs: Sequence[Run], guesses: dict[str, Estimate], workers: int) -> float:
+    """How long `workers` will take for these runs, started in the engine's order with predecessors first."""
+    handed_on = {name for run in runs for name in run.inputs}
+    order = sorted(runs, key=lambda run: (run.id not in handed_on, -guesses[run.id].seconds))
+    free, ends = [0.0] * workers, {}
+    for run in order:
+        slot = min(range(workers), key=free.__getitem__)
+        ready = max((ends[name] for name in run.inputs if name in ends), default=0.0)
+        free[slot] = ends[run.id] = max(free[slot], ready) + guesses[run.id].seconds
+    return max(free, default=0.0)
+

@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
-from benchmarks import device as devices
 from benchmarks.errors import SuiteError
 from benchmarks.execute import execute
 from benchmarks.plan import Run
 from benchmarks.settings import Device
 from benchmarks.store import Store
+from benchmarks.workers import pool_of
 
 Report = Callable[[Run, dict[str, Any]], None]
 Engine = Callable[[Sequence[Run], Path, int, Report], None]
@@ -48,21 +45,6 @@ def find_engine(name: str) -> Engine:
     raise SuiteError(f"unknown engine {name!r}: there is local (ray will follow)")
 
 
-def _start_worker(device: Device) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=_follow_parent, daemon=True).start()
-    devices.apply(device)
-
-
-def _follow_parent() -> None:
-    """End with the parent, however it ends: an orphan would go on training for nobody."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        connection.wait([parent.sentinel])
-        os._exit(1)
-
-
 def run_local(runs: Sequence[Run], results: Path, workers: int, report: Report) -> None:
     """Execute `runs` (those already done left out by the caller) and `report` each as it ends.
 
@@ -71,16 +53,7 @@ def run_local(runs: Sequence[Run], results: Path, workers: int, report: Report) 
     if not runs:
         return
     device = runs[0].device
-    os.environ |= {
-        "OMP_NUM_THREADS": str(device.threads),  # read when a worker loads torch
-        "TOKENIZERS_PARALLELISM": "false",
-        # glibc gives buffers over 32 MiB back to the system after every use and faults them in again: keeping them
-        # took 3.5 times fewer page faults and 13 % off a MiniLM step on one core. Other C libraries ignore these.
-        "MALLOC_MMAP_THRESHOLD_": str(2**30),
-        "MALLOC_TRIM_THRESHOLD_": str(2**33),
-    }
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(workers, len(runs)), context, initializer=_start_worker, initargs=(device,))
+    pool = pool_of(min(workers, len(runs)), device)
     try:
         _schedule(pool, runs, results, report)
     except BrokenProcessPool:

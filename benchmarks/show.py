@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
@@ -12,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from benchmarks.cost import Estimate
+from benchmarks.cost import Estimate, wall_seconds
 from benchmarks.engine import default_workers
 from benchmarks.plan import Plan, Run
 from benchmarks.store import Store
@@ -21,8 +22,11 @@ from benchmarks.terminal import plain
 LARGEST = 5
 
 
-def plan_document(plan: Plan, runs: Sequence[Run], estimates: dict[str, Estimate], store: Store) -> dict[str, Any]:
-    """The plan as plain data: what `plan --json` prints."""
+def plan_document(
+    plan: Plan, runs: Sequence[Run], estimates: dict[str, Estimate], store: Store, calibrated: bool
+) -> dict[str, Any]:
+    """The plan as plain data: what `plan --json` prints. Seconds are None where neither `calibrated` rates nor
+    finished runs say anything of a run."""
     rows: list[dict[str, Any]] = []
     for run in runs:
         result = store.result(run)
@@ -41,14 +45,17 @@ def plan_document(plan: Plan, runs: Sequence[Run], estimates: dict[str, Estimate
                 "start": run.start,
                 "status": result["status"] if result else "missing",
                 "origin": "imported" if (store.path / run.folder / "imported.json").exists() else "",
-                "estimated_seconds": round(guess.seconds, 1),
+                "estimated_seconds": round(guess.seconds, 1) if calibrated or guess.measured else None,
+                "estimated_evaluation_seconds": round(guess.evaluation, 1) if calibrated else None,
                 "estimated_operations": guess.operations,
                 "folder": str(store.path / run.folder),
             }
         )
     open_rows = [row for row in rows if row["status"] == "missing"]
-    seconds = sum(estimates[run.id].seconds for run in runs if store.result(run) is None)
+    missing = [run for run in runs if store.result(run) is None]
     workers = default_workers(plan.device)
+    known = calibrated or all(estimates[run.id].measured for run in missing)
+    seconds = sum(estimates[run.id].seconds for run in missing)
     return {
         "suite": plan.suite.name,
         "title": plan.suite.title,
@@ -56,14 +63,20 @@ def plan_document(plan: Plan, runs: Sequence[Run], estimates: dict[str, Estimate
         "workers": workers,
         "runs": rows,
         "missing": len(open_rows),
-        "estimated_seconds": round(seconds / workers, 1),
-        "estimated_device_hours": round(seconds / workers / 3600, 3),
+        "estimated_operations": sum(estimates[run.id].operations for run in missing),
+        "estimated_seconds": round(wall_seconds(missing, estimates, workers), 1) if known else None,
+        "estimated_device_hours": round(seconds / workers / 3600, 3) if known else None,
+        "estimated_evaluation_share": round(sum(estimates[run.id].evaluation for run in missing) / seconds, 3)
+        if known and seconds
+        else None,
         "warnings": plan.warnings,
     }
 
 
-def duration(seconds: float) -> str:
-    """Seconds as people say them: 48 s, 12 min, 3.4 h."""
+def duration(seconds: float | None) -> str:
+    """Seconds as people say them: 48 s, 12 min, 3.4 h; ? for None."""
+    if seconds is None:
+        return "?"
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 5400:
@@ -82,18 +95,32 @@ def plan_table(document: dict[str, Any]) -> str:
         )
         if row["status"] == "missing":
             cell = f"{row['task']} {row['arm']}"
-            cells[cell] = cells.get(cell, 0.0) + row["estimated_seconds"]
+            cells[cell] = cells.get(cell, 0.0) + (row["estimated_seconds"] or 0.0)
     total = sum(cells.values())
     device = document["device"]
+    share = document["estimated_evaluation_share"]
     lines.append(
         f"{len(document['runs'])} runs, {document['missing']} to do: about {duration(document['estimated_seconds'])} "
         f"on this machine ({device['device']}, {device['precision']}, {device['threads']} thread(s), "
-        f"{document['workers']} at once), estimated from counted operations and measured times"
+        f"{document['workers']} at once), {document['estimated_operations']:.2g} operations"
+        + (f", {document['estimated_device_hours']:,} device-hours, {share:.0%} of it evaluating" if share else "")
     )
     if total:
         largest = sorted(cells.items(), key=lambda item: -item[1])[:LARGEST]
         lines.append("largest: " + ", ".join(f"{cell} {share / total:.0%}" for cell, share in largest))
     return "\n".join(lines)
+
+
+def status_text(document: dict[str, Any]) -> str:
+    """`status` for people: how many runs are where, and how long the rest will take."""
+    counts = Counter(row["status"] for row in document["runs"])
+    done = ", ".join(f"{counts[state]} {state}" for state in ("done", "diverged", "failed") if counts[state])
+    left = document["estimated_seconds"]
+    rest = f"about {duration(left)} left with {document['workers']} at once" if left is not None else "time left unknown"
+    return (
+        f"{document['suite']}: {done or 'none done'}, {document['missing']} of {len(document['runs'])} to do"
+        + (f"; {rest}" if document["missing"] else "")
+    )
 
 
 class Progress:

@@ -37,8 +37,8 @@ def _shape_of(block: nn.Module) -> list[tuple[str, tuple[int, ...]]]:
     return [(name, tuple(parameter.shape)) for name, parameter in block.named_parameters()]
 
 
-def _is_stack(candidate: nn.Module) -> bool:
-    if not isinstance(candidate, nn.ModuleList) or len(candidate) < 2:
+def _is_stack(candidate: nn.Module, least: int) -> bool:
+    if not isinstance(candidate, nn.ModuleList) or len(candidate) < least:
         return False
     first = candidate[0]
     shape = _shape_of(first)
@@ -49,11 +49,11 @@ def _size(stack: BlockStack) -> int:
     return sum(parameter.numel() for parameter in stack.layers.parameters())
 
 
-def _stacks(model: nn.Module) -> list[BlockStack]:
-    """Outermost stacks only: experts or convolutions inside a block are part of that block."""
+def _stacks(model: nn.Module, least: int) -> list[BlockStack]:
+    """Outermost stacks of `least` blocks or more: experts or convolutions inside a block are part of that block."""
     found: list[BlockStack] = []
     for path, module in model.named_modules():
-        if not _is_stack(module) or any(path.startswith(outer.path + ".") for outer in found):
+        if not _is_stack(module, least) or any(path.startswith(outer.path + ".") for outer in found):
             continue
         owner_path, _, name = path.rpartition(".")
         found.append(BlockStack(owner=model.get_submodule(owner_path), name=name, path=path))
@@ -71,7 +71,7 @@ def find_blocks(model: nn.Module) -> BlockStack:
     depth: int | None = getattr(config, "num_hidden_layers", None)
     if getattr(config, "is_encoder_decoder", False):
         raise TheseusError(f"{name} has an encoder and a decoder: pass the one to compress, e.g. model.get_encoder()")
-    stacks = _stacks(model)
+    stacks = _stacks(model, least=1 if depth == 1 else 2)  # a list of one is a stack only where that is the depth
     if depth is not None:
         stacks = [stack for stack in stacks if len(stack.layers) == depth]
     if not stacks:

@@ -109,3 +109,12 @@ def test_attention_drops_as_often_as_it_is_told():
     spread = torch.stack(found).std(0).mean()
     assert spread > 0.01 * expected.abs().mean()
     assert error < 2 * spread / 400**0.5
+
+
+def test_a_model_of_one_layer_has_a_stack_too():
+    model = tiny.bert(1)
+    inputs, lengths = ascending()
+    plain = model(**inputs).logits
+    groups = groups_of(model)
+    with groups.over(groups.layout(lengths, "cpu")):
+        assert torch.allclose(model(**inputs).logits, plain, atol=1e-5)
