@@ -29,6 +29,7 @@ from reports.environment import as_mapping, lookup
 from reports.errors import ReportError
 from reports.predictions import check_sizes
 from reports.results import PROTOCOLS, Results, Run
+from reports.speed_matrix import variant_of
 from reports.trials import chosen_runs
 from reports.untrusted import inside, items, load, mapping, number, read_bytes, shown, slug, text, whole
 
@@ -44,7 +45,7 @@ MANIFEST: dict[str, tuple[str, ...]] = {
     "data_fingerprint": ("data_fingerprint",), "encoder_hash": ("encoder_hash",),
 }  # fmt: skip
 SETTINGS = ("options", "training", "data", "layers", "modules", "finetuned", "start")
-CONDITION = ("device", "device_name", "precision", "attention", "threads", "batch_size", "length",
+CONDITION = ("device", "device_name", "variant", "precision", "attention", "threads", "batch_size", "length",
              "predecessor_layers", "successor_layers")  # fmt: skip
 
 
@@ -274,7 +275,7 @@ def _plain(value: object) -> Fact:
 
 def _condition(raw: Mapping[str, Any]) -> dict[str, Any]:
     """A timing condition without its rounds."""
-    kept: dict[str, Any] = {key: _plain(raw.get(key)) for key in CONDITION}
+    kept: dict[str, Any] = {key: _plain(raw.get(key)) for key in CONDITION} | {"variant": variant_of(raw)}
     kept |= {key: number(raw.get(key), f"speed: {key}") for key in ("ratio", "ratio_low", "ratio_high")}
     return kept | {"decided": bool(raw.get("decided"))}
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reports.baseline import CONDITION, Cell
+from reports.speed_matrix import variant_of
 
 SPEED_MARGIN = 0.05
 THROUGHPUT_MARGIN = 0.25
@@ -76,6 +77,8 @@ def _name(condition: Mapping[str, Any]) -> str:
     layers = f"{condition.get('predecessor_layers')} to {condition.get('successor_layers')} layers"
     shape = f"batch {condition.get('batch_size')}, length {condition.get('length')}"
     where = f"{condition.get('device')} {condition.get('precision')}, {condition.get('threads')} thread(s)"
+    if variant_of(condition) not in ("eager", "bfloat16"):
+        where += f", {variant_of(condition)}"
     return f"{layers}, {shape}, {where}"
 
 

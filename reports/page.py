@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from reports import agreement_rows, figures, sections, steps, timing, trials, verdict_rows
+from reports import agreement_rows, figures, sections, speed_matrix, steps, timing, trials, verdict_rows
 from reports.beside import Column
 from reports.drawing import Style, legend_marker, line_marker, signed
 from reports.environment import environment
@@ -137,7 +137,7 @@ def _context(results: Results, table: MainTable, output: Path, joint: Joint) -> 
     suite, reference = results.suite, reference_arm(results)
     found = comparisons(results, table.protocol, joint)
     shown = found if any(d.mean is not None for d in found) else []
-    main, speeds = _main_column(results, table), timing.speeds(results)
+    main = _main_column(results, table)
     title = suite.title
     if suite.synthetic and "synthetic language, not GLUE" not in title:
         title += " (synthetic language, not GLUE)"
@@ -157,8 +157,7 @@ def _context(results: Results, table: MainTable, output: Path, joint: Joint) -> 
         "intervals": sum(d.low is not None for d in found),
         "joint_intervals": sum(d.low is not None and d.basis != "seeds" for d in found),
         "figures": _figures(results, table, shown, joint),
-        "speeds": speeds,
-        "paper_speeds": ", ".join(sorted({speed.paper for speed in speeds if speed.paper})),
+        "inference": speed_matrix.matrix(results),
         "costs": sections.costs(results),
         "selections": sections.selections(results),
         "main": main.title,
@@ -195,7 +194,7 @@ def _experiment(results: Results, table: MainTable, joint: Joint) -> dict[str, A
         "choices": trials.choices(results),
         "budgets": trials.budgets(results.suite.arms) if results.suite.unequal_budget else [],
         "held_out": "held_out" in results.protocols,
-        "speed_where": timing.in_words(shown[0], results.suite.synthetic) if shown else None,
+        "speed_where": timing.in_words(shown[0]) if shown else None,
         "sweep": bool(steps.lines(results)),
     }
 

@@ -1,6 +1,5 @@
-"""Inference timing in words and numbers: speed-up per condition and depth, latency per arm.
+"""The one timing setting that stands beside scores: speed-up per depth, latency per arm. All of them: speed_matrix.py.
 
-    speeds(results)                    # every condition, a row each
     shown = timing_for_figure(results) # the conditions of one setting, one per depth
     latency(shown, arm), speed_up(shown, arm)
 
@@ -12,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reports.published import paper_speed_up
 from reports.results import Arm, Results
+from reports.speed_matrix import plain
 from reports.untrusted import real, text
 
 Condition = Mapping[str, Any]
@@ -21,20 +20,12 @@ SETTING = ("device", "device_name", "precision", "attention", "threads", "batch_
 
 
 @dataclass(frozen=True)
-class Speed:
-    """One timing condition in words."""
+class Place:
+    """Where the shown conditions were timed, in words, and whether the first of them is decided."""
 
     where: str
     setting: str
-    depth: str
-    ratio: str
-    interval: str
-    confidence: str
     decided: bool
-    rounds: str
-    predecessor: tuple[str, str, str]
-    successor: tuple[str, str, str]
-    paper: str
 
 
 @dataclass(frozen=True)
@@ -46,14 +37,8 @@ class SpeedUp:
     paper: float | None
 
 
-def speeds(results: Results) -> list[Speed]:
-    """Every timing condition; a ratio without a decided interval is marked so."""
-    return [in_words(condition, results.suite.synthetic) for condition in results.speed]
-
-
-def in_words(condition: Condition, synthetic: bool) -> Speed:
-    """A condition as a row of the page."""
-    deep, shallow = (condition.get(f"{side}_layers") for side in ("predecessor", "successor"))
+def in_words(condition: Condition) -> Place:
+    """Device and setting of a condition."""
     setting = [
         text(condition.get("precision"), 40),
         f"{text(condition.get('attention'), 40)} attention" if condition.get("attention") else "",
@@ -61,28 +46,20 @@ def in_words(condition: Condition, synthetic: bool) -> Speed:
         f"batch {text(condition.get('batch_size'), 10)}",
         f"length {text(condition.get('length'), 10)}",
     ]
-    paper = paper_speed_up(shallow) if deep == 12 and not synthetic and isinstance(shallow, int) else None
-    low, high = real(condition.get("ratio_low")), real(condition.get("ratio_high"))
-    ratio, confidence = real(condition.get("ratio")), real(condition.get("confidence"))
-    return Speed(
+    return Place(
         where=text(condition.get("device_name") or condition.get("device"), 80),
         setting=", ".join(part for part in setting if part),
-        depth=f"{text(deep, 5)} to {text(shallow, 5)}",
-        ratio=f"{ratio:.2f}×" if ratio is not None else "",
-        interval=f"{low:.2f} to {high:.2f}" if low is not None and high is not None else "",
-        confidence=f"{100 * confidence:g} %" if confidence is not None else "",
-        decided=condition.get("decided") is True and ratio is not None,
-        rounds=text(condition.get("rounds"), 10),
-        predecessor=_percentiles(condition.get("predecessor")),
-        successor=_percentiles(condition.get("successor")),
-        paper=f"{paper:.2f}× for {deep} to {shallow} layers" if paper is not None else "",
+        decided=condition.get("decided") is True and real(condition.get("ratio")) is not None,
     )
 
 
 def timing_for_figure(results: Results) -> tuple[Condition, ...]:
-    """The conditions of the setting to show, one per depth: the one with most depths decided, the first of equals."""
+    """The conditions of the setting to show, one per depth: the one with most depths decided, the first of equals.
+
+    Of the variants only plain eager execution, because that is what a speed-up without further words means.
+    """
     groups: dict[tuple[str, ...], list[Condition]] = {}
-    for condition in results.speed:
+    for condition in plain(results.speed):
         if any(latency([condition], arm) is not None for arm in results.suite.arms):
             groups.setdefault(tuple(text(condition.get(key), 80) for key in SETTING), []).append(condition)
     if not groups:
@@ -111,10 +88,3 @@ def speed_up(conditions: Sequence[Condition], arm: Arm) -> tuple[float | None, b
             ratio = real(condition.get("ratio"))
             return ratio, condition.get("decided") is True and ratio is not None
     return None, False
-
-
-def _percentiles(value: object) -> tuple[str, str, str]:
-    source = value if isinstance(value, Mapping) else {}
-    found = [real(source.get(key)) for key in ("p50", "p90", "p99")]
-    shown = ["" if v is None else f"{v * 1000:.2f}" for v in found]
-    return shown[0], shown[1], shown[2]

@@ -28,6 +28,7 @@ from reports.significance import (
     holm,
     sign_flip,
 )
+from reports.speed_matrix import plain
 from reports.statistics import MACRO, difference, macro_tasks
 from reports.untrusted import real, text
 
@@ -241,11 +242,14 @@ def _equivalence(part: Part, estimate: Estimate, claim: Claim) -> Part:
 
 
 def _speed_up(results: Results, claim: Claim, pair: tuple[Arm, Arm]) -> Verdict | Absent:
-    """Each timing condition of the depth decides by itself; the claim is decided where all of them agree."""
+    """Each timing condition of the depth decides by itself; the claim is decided where all of them agree.
+
+    Only eager execution counts: other runtimes speed up both sides, and the paper speaks of none.
+    """
     suite = results.suite
     depths = (pair[0].layers, pair[1].layers)
     parts = []
-    for condition in results.speed:
+    for condition in plain(results.speed):
         if (condition.get("successor_layers"), condition.get("predecessor_layers")) == depths:
             parts.append(_timed(condition, claim))
     if not parts:
@@ -259,7 +263,11 @@ def _speed_up(results: Results, claim: Claim, pair: tuple[Arm, Arm]) -> Verdict 
 
 def _timed(condition: Mapping[str, Any], claim: Claim) -> Part:
     """The interval over rounds, held against the margin: wholly inside, wholly outside, or neither."""
-    where = f"{text(condition.get('device_name') or condition.get('device'), 60)}, batch {condition.get('batch_size')}"
+    device = text(condition.get("device_name") or condition.get("device"), 40)
+    threads, precision, batch, length = (
+        text(condition.get(key), 9) for key in ("threads", "precision", "batch_size", "length")
+    )
+    where = f"{device}, {threads} thread(s), {precision}, batch {batch}, length {length}"
     ratio, low, high = (real(condition.get(key)) for key in ("ratio", "ratio_low", "ratio_high"))
     word: Word = "undecided"
     least, most = claim["published"] - claim["margin"], claim["published"] + claim["margin"]

@@ -50,7 +50,8 @@ def browser() -> str:
 
 
 @pytest.fixture(
-    scope="module", params=["full", "partial", "synthetic", "steps", "depths", "search", "sweep", "predictions"]
+    scope="module",
+    params=["full", "partial", "synthetic", "steps", "depths", "search", "sweep", "predictions", "variants"],
 )
 def page(request, tmp_path_factory) -> Path:
     return render(make_results(tmp_path_factory.mktemp(request.param), **KINDS[request.param]))

@@ -11,8 +11,9 @@ from reports.environment import environment
 from reports.headline import headline, listed
 from reports.reader import read
 from reports.sections import costs, duration, link, missing, selections
+from reports.speed_matrix import matrix
 from reports.statistics import comparisons
-from reports.timing import latency, speeds, timing_for_figure
+from reports.timing import in_words, latency, timing_for_figure
 from tests.report.make_results import MINILM, SYNTHETIC, make_results
 
 FIXED = {
@@ -132,16 +133,11 @@ def test_different_code_for_different_methods_is_no_warning(tmp_path):
     assert environment(read(root)).warnings == ()
 
 
-def test_speed_says_undecided_and_keeps_the_paper_to_twelve_layers(tmp_path):
-    found = speeds(read(make_results(tmp_path, tasks=("rte",), seeds=(1,))))
-    assert [(s.ratio, s.decided) for s in found] == [("1.97×", True), ("1.88×", False)]
-    assert found[0].paper == "1.94× for 12 to 6 layers"
-    assert found[0].predecessor == ("12.10", "12.40", "13.10")
-    assert "batch 32" in found[0].setting
-    assert "length 128" in found[0].setting
-    for i, suite in enumerate((MINILM, SYNTHETIC)):
-        other = speeds(read(make_results(tmp_path / str(i), tasks=("rte",), seeds=(1,), suite=suite)))
-        assert {s.paper for s in other} == {""}
+def test_the_shown_timing_says_where_it_was_and_whether_it_is_decided(tmp_path):
+    results = read(make_results(tmp_path, tasks=("rte",), seeds=(1,)))
+    fast, slow = (in_words(condition) for condition in results.speed)
+    assert (fast.decided, slow.decided) == (True, False)
+    assert fast.setting == "bfloat16, sdpa attention, 8 threads, batch 32, length 128"
 
 
 def test_latency_is_drawn_for_a_decided_condition_where_there_is_one(tmp_path):
@@ -203,6 +199,6 @@ def test_a_speed_file_of_any_shape_is_put_into_words(tmp_path, value):
             json.dumps({"schema": 1, "conditions": [good["conditions"][0] | {key: value}]})
         )
         results = read(root)
-        assert len(speeds(results)) == 1
+        assert sum(len(group.rows) for setting in matrix(results).settings for group in setting.groups) == 1
         shown = timing_for_figure(results)
         assert all(0 < (latency(shown, arm) or 0.5) < 1 for arm in results.suite.arms)
