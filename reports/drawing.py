@@ -10,6 +10,7 @@ prefixed per figure (matplotlib's own would collide when several drawings share 
 
 import re
 import textwrap
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
@@ -170,7 +171,9 @@ def svg(fig: Figure, name: str, title: str, description: str, hidden: bool = Fal
     """The figure as an inline `<svg>` element: themed, with its own ids, a title and a description."""
     prefix = "fig-" + re.sub(r"[^A-Za-z0-9-]", "-", name)
     out = StringIO()
-    FigureCanvasSVG(fig).print_svg(out, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # the browser has the fonts, and text stays text here
+        FigureCanvasSVG(fig).print_svg(out, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     body = out.getvalue()
     body = body[body.index("<svg") :].strip()
     # matplotlib's own <style> is `* {…}`, which would reach the whole page.

@@ -216,6 +216,18 @@ def test_a_bit_flipped_anywhere_is_seen(bundle, tmp_path):
     refused(write(tmp_path / "x.zip", files), tmp_path / "to", "does not have the sha256 of its list")
 
 
+def test_nothing_is_unpacked_before_the_last_hash_is_verified(bundle, tmp_path, monkeypatch):
+    files = contents(bundle)
+    last = list(files)[-1]
+    files[last] = files[last][:-1] + b"?"
+
+    def never(root):
+        raise AssertionError(f"{root} was touched")
+
+    monkeypatch.setattr("reports.importing._staging", never)
+    refused(write(tmp_path / "x.zip", files), tmp_path / "to", "does not have the sha256 of its list")
+
+
 def test_forged_hashes_do_not_help(bundle, tmp_path):
     """The list is made to fit; settings, score, predictions and log still tell on each other."""
 
