@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from benchmarks.speed_timing import Inputs, time_variants
 from benchmarks.speed_variants import (
     LOSSY,
     PRECISION,
+    SAME_ANSWERS,
     TOLERANCE,
     Agreement,
     Runner,
@@ -260,19 +261,20 @@ class Bench:
             devices.synchronise(self.place.device)
             first[side] = time.perf_counter() - started
             if one.agreement is not None:
-                here = compare(eager[side], one.runner, batches[:OWN_BATCHES])
-                if reason := here.refusal(variant, side):
+                found = one.agreement.joined(compare(eager[side], one.runner, batches[:OWN_BATCHES]))
+                if reason := found.refusal(variant, side):
                     raise Refused(reason)
-                agreement[side] = _agreement(one.agreement, here)
+                agreement[side] = asdict(found)
             longest = max(batches, key=lambda inputs: inputs["input_ids"].numel())
             memory[side] = {
                 "weights_bytes": one.runner.weights,
                 "working_bytes": working_memory(one.runner, longest, self.place),
             }
+        limits = {"tolerance": TOLERANCE[variant], "same_answers": SAME_ANSWERS.get(variant)}
         return {
             "preparation_seconds": {side: one.seconds for side, one in sides.items()},
             "first_call_seconds": first,
-            "agreement": {**agreement, "tolerance": TOLERANCE[variant]} if agreement else None,
+            "agreement": agreement | limits if agreement else None,
             "memory": memory,
         }
 
@@ -286,18 +288,6 @@ class Bench:
             "device": self.place.device, "device_name": self.device_name, "variant": variant,
             "precision": PRECISION[variant], "attention": self.place.attention, "threads": self.place.threads,
         }  # fmt: skip
-
-
-def _agreement(probe: Agreement, own: Agreement) -> dict[str, Any]:
-    """The worse difference of the two checks, and the share of equal argmax over the examples of both."""
-    shares = [(one.equal_argmax, one.examples) for one in (probe, own) if one.equal_argmax is not None]
-    examples = probe.examples + own.examples
-    return {
-        "max_abs_difference": max(probe.max_abs_difference, own.max_abs_difference),
-        "largest_logit": max(probe.largest_logit, own.largest_logit),
-        "equal_argmax": sum(share * n for share, n in shares) / examples if shares else None,
-        "examples": examples,
-    }
 
 
 def in_words(condition: dict[str, Any]) -> str:

@@ -101,5 +101,5 @@ def _bracketed(ratio: str, decided: bool) -> str:
 
 def _score(score: Any) -> str:
     if score.score:
-        return f"{score.model}: {score.score}, {score.drop} below eager's {score.eager}, {score.examples} examples"
+        return f"{score.model}: {score.score}, eager {score.eager}, drop {score.drop}, {score.examples} examples"
     return f"{score.model}: none, {score.reason}"

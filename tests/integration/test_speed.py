@@ -72,12 +72,12 @@ def test_without_stored_weights_the_score_is_null_and_says_why(inputs, tmp_path)
 
 
 def test_a_variant_beyond_its_tolerance_is_refused_and_the_rest_is_timed(inputs, finished, monkeypatch, capfd):
-    monkeypatch.setitem(__import__("benchmarks.speed_variants").speed_variants.TOLERANCE, "bfloat16", 1e-9)
+    monkeypatch.setitem(__import__("benchmarks.speed_variants").speed_variants.SAME_ANSWERS, "bfloat16", 1.1)
     document = timed(inputs, finished, "--set", f'speed={{{SMALL}, variants=["eager", "bfloat16"]}}')
     assert {condition["variant"] for condition in document["conditions"]} == {"eager"}
     (refused,) = document["refused"]
     assert refused["variant"] == "bfloat16"
-    assert "the predecessor's logits differ from eager float32" in refused["reason"]
+    assert "the predecessor answers as eager float32 does on" in refused["reason"]
     assert "not timed: " in capfd.readouterr().err
 
 

@@ -77,6 +77,13 @@ def test_a_model_that_answers_otherwise_is_refused(model):
     assert reason is not None
     assert "the successor's logits differ from eager float32" in reason
     assert "0.1 % would be timed" in reason
+    reason = Agreement(0.1, 1.0, 0.8, 64).refusal("onnx-int8", "successor")
+    assert reason == (
+        "the successor answers as eager float32 does on 80.0 % of 64 examples; from 90 % on it would be timed"
+    )
+    assert Agreement(0.7, 1.0, 0.95, 64).refusal("onnx-int8", "successor") is None
+    assert Agreement(0.7, 1.0, None, 64).refusal("onnx-int8", "successor") is not None
+    assert Agreement(0.7, 1.0, 0.5, 10).joined(Agreement(0.1, 2.0, 1.0, 30)) == Agreement(0.7, 2.0, 0.875, 40)
     broken = Agreement(float("nan"), 1.0, 1.0, 4)
     assert broken.refusal("onnx-int8", "predecessor") is not None
 
