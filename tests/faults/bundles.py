@@ -9,7 +9,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from reports import ReportError
 from reports.consistency import config_id
+from reports.importing import Imported, import_bundle
 from tests.report.make_results import make_results
 
 SMALL: dict[str, Any] = {"tasks": ("rte",), "arms": ("predecessor", "kd", "theseus"), "seeds": (1, 2)}
@@ -81,3 +85,23 @@ def forged(bundle: Path, target: Path, change: Callable[[dict[str, bytes]], None
 def tree(folder: Path) -> dict[str, bytes]:
     """Every file under a folder with its bytes."""
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def bring(file: Path, into: Path, **options: Any) -> Imported:
+    return import_bundle(file, into, into.parent, **options)
+
+
+def refused(file: Path, into: Path, match: str = ".") -> str:
+    """The import fails in one line and leaves nothing behind."""
+    before = tree(into.parent)
+    with pytest.raises(ReportError, match=match) as caught:
+        bring(file, into)
+    assert "\n" not in str(caught.value)
+    assert "\x1b" not in str(caught.value)
+    assert tree(into.parent) == before
+    assert not into.exists() or before
+    return str(caught.value)
+
+
+def config_of(files: dict[str, bytes], arm: str = "kd") -> str:
+    return next(name for name in files if f"/{arm}/" in name and name.endswith("config.json"))
