@@ -125,6 +125,13 @@ def test_each_text_of_the_corpus_alone(tmp_path, reference, bad):
     check_page(render(root), reference)
 
 
+def test_a_dollar_in_a_title_is_no_mathematics(tmp_path):
+    """Figures would read $...$ as formulas, and one that makes none would end the report."""
+    title = r"$\frac{$ $y$"
+    root = make_results(tmp_path, tasks=("rte",), arms=("kd", "theseus"), arm_changes={"kd": {"title": title}})
+    assert render(root).read_text(encoding="utf-8").count(title) > 5
+
+
 def test_ten_megabytes_on_a_line_are_cut(tmp_path, reference):
     root = make_results(tmp_path, tasks=("rte",), arms=("kd",), seeds=(1,), speed=False)
     suite = json.loads((root / "suite.json").read_text(encoding="utf-8"))
