@@ -113,11 +113,12 @@ class Subjects:
             rows = torch.randperm(len(tokens), generator=torch.Generator().manual_seed(1))[:PROBE]
             rows = rows[tokens.lengths[rows].argsort(stable=True)]
             return [self._typed(tokens.collate(part, device)[0]) for part in rows.tensor_split(2)]
-        (inputs,) = self.batches(PROBE, 32, device)
-        ends = torch.linspace(8, 32, PROBE).long().to(device)
-        inputs["attention_mask"] = (torch.arange(32, device=device) < ends[:, None]).long()
+        longest = min(32, getattr(self.predecessor.module.config, "max_position_embeddings", None) or 32)
+        (inputs,) = self.batches(PROBE, longest, device)
+        ends = torch.linspace(longest // 4, longest, PROBE).long().to(device)
+        inputs["attention_mask"] = (torch.arange(longest, device=device) < ends[:, None]).long()
         half = PROBE // 2
-        short = {name: tensor[:half, :20] for name, tensor in inputs.items()}
+        short = {name: tensor[:half, : int(ends[half - 1])] for name, tensor in inputs.items()}
         return [short, {name: tensor[half:] for name, tensor in inputs.items()}]
 
     def lengths(self, size: int) -> dict[str, Any]:

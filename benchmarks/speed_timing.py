@@ -114,9 +114,9 @@ def time_variants(
     found: dict[str, Rounds] = {}
     settle: set[Name] = set()
     for round_ in range(-WARM_UP, speed.max_rounds):
-        names = sorted({name for names in open_.values() for name in names})
+        wanted = {name for names in open_.values() for name in names}
         batch = batches[round_ % len(batches)]
-        times, gap = _round(calls, order.sample(names, len(names)), batch, device, settle)
+        times, gap = _round(calls, _drawn(wanted, order), batch, device, settle)
         if round_ < 0:
             settle = {name for name, seconds in times.items() if len(calls) > 1 and seconds < SETTLE}
             continue
@@ -140,6 +140,18 @@ def _names(variant: str, calls: Mapping[str, Mapping[str, Call]]) -> list[Name]:
     """What a variant's answer needs timed: both its sides, and the eager predecessor where eager is measured."""
     own = [(variant, "predecessor"), (variant, "successor")]
     return own if variant == "eager" or "eager" not in calls else [REFERENCE, *own]
+
+
+def _drawn(wanted: Set[Name], order: random.Random) -> list[Name]:
+    """The variants in a random order, the sides of each in a random order: a pair stays together, because a machine's
+    speed drifts within a round of ten calls too."""
+    variants = sorted({variant for variant, _ in wanted})
+    sides = {variant: sorted(side for name, side in wanted if name == variant) for variant in variants}
+    return [
+        (variant, side)
+        for variant in order.sample(variants, len(variants))
+        for side in order.sample(sides[variant], len(sides[variant]))
+    ]
 
 
 def _round(
