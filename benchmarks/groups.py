@@ -42,6 +42,14 @@ class Layout:
     first: torch.Tensor
 
 
+def onto(tensor: torch.Tensor, device: str) -> torch.Tensor:
+    """A CPU tensor on `device`. To a GPU from pinned memory, because `.to` from any other waits until the GPU has done
+    all it was given, once per tensor and step."""
+    if not device.startswith("cuda"):
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
 def lay_out(lengths: torch.Tensor, count: int, device: str) -> Layout:
     """The layout of examples of these `lengths` (examples,), ascending, in `count` groups of near-equal size."""
     longest = int(lengths[-1])
@@ -55,12 +63,12 @@ def lay_out(lengths: torch.Tensor, count: int, device: str) -> Layout:
         mask = None
         if int(part[0]) < length:
             padding = torch.arange(length) >= part[:, None, None]
-            mask = torch.zeros(padding.shape).masked_fill(padding, torch.finfo(torch.bfloat16).min).to(device)
+            mask = onto(torch.zeros(padding.shape).masked_fill(padding, torch.finfo(torch.bfloat16).min), device)
         groups.append((examples, length, mask))
         tokens.append((rows[:, None] * longest + torch.arange(length)).flatten())
         first.append(start + length * torch.arange(examples))
         start += examples * length
-    return Layout(tuple(groups), torch.cat(tokens).to(device), torch.cat(first).to(device))
+    return Layout(tuple(groups), onto(torch.cat(tokens), device), onto(torch.cat(first), device))
 
 
 @dataclass
