@@ -17,7 +17,7 @@ export TOKENIZERS_PARALLELISM ?= false
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup reproduce-glue plan report drift drift-demo-ci accept-demo-ci test lint bench demo-encoder encoder-minilm clean
+.PHONY: help setup reproduce-glue plan report drift drift-demo-ci accept-demo-ci test lint bench accept-bench demo-encoder encoder-minilm clean
 
 help: ## this list
 	@echo 'make TARGET [SUITE=auto|demo|minilm|paper|path.toml] [ARGS="..."] [PYTHON=python3]'
@@ -56,8 +56,17 @@ lint: $(STAMP) ## ruff (rules and format) and mypy
 	@$(PY) -m ruff format --check $(CODE) .ci
 	@$(PY) -m mypy
 
-bench: $(STAMP) ## micro-benchmarks (pytest-benchmark); ARGS="--benchmark-compare" compares with the last saved
-	@$(PY) -m pytest benchmarks --benchmark-only --benchmark-autosave $(ARGS)
+bench: $(VENV)/.bench ## performance, ours and rivals timed alternately (minutes), beside the accepted figures
+	@mkdir -p .benchmarks
+	@$(PY) -m pytest benchmarks/bench --benchmark-only --benchmark-json=.benchmarks/latest.json -q $(ARGS); \
+	  $(PY) -m benchmarks.bench.compare .benchmarks/latest.json
+
+accept-bench: $(VENV)/.bench ## accept what `make bench` measured last: MACHINE="two cores of ...", with a line in LOG.md
+	@$(PY) -m benchmarks.bench.compare .benchmarks/latest.json --accept --machine "$(MACHINE)"
+
+$(VENV)/.bench: $(STAMP)
+	@$(PIP) accelerate
+	@touch $@
 
 demo-encoder: $(STAMP) ## pre-train the small encoder of the demo suite again
 	@$(PY) -m benchmarks.demo.pretrain $(ARGS)

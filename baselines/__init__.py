@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import pkgutil
+from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,9 +18,10 @@ if TYPE_CHECKING:
 SUPPORT = {"method", "losses", "start", "rate"}  # modules here that are not methods
 
 
-def names() -> list[str]:
+@cache
+def names() -> tuple[str, ...]:
     """All method names, without importing any of them."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name not in SUPPORT)
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name not in SUPPORT))
 
 
 def find(name: str) -> type[Method]:

@@ -36,7 +36,7 @@ def in_memory(_: str, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tenso
 
 
 def stored(
-    folder: Path, kind: str, key: dict[str, Any], write: Callable[[Create], None]
+    folder: Path, kind: str, key: dict[str, Any], write: Callable[[Create], object]
 ) -> tuple[dict[str, torch.Tensor], float]:
     """The arrays of `key`, written by `write(create)` if they are not there; and the seconds the writing took.
 
@@ -57,7 +57,7 @@ def stored(
         return found, time.monotonic() - started
 
 
-def _write(path: Path, key: dict[str, Any], write: Callable[[Create], None]) -> None:
+def _write(path: Path, key: dict[str, Any], write: Callable[[Create], object]) -> None:
     partial = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-"))
     index: dict[str, Any] = {}
     made: list[torch.Tensor] = []

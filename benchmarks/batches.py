@@ -20,7 +20,7 @@ from baselines.method import Batch
 from benchmarks.arrays import Create, stored
 from benchmarks.data import Source, load_splits
 from benchmarks.encoder import EncoderSource, load_tokenizer
-from benchmarks.groups import Layout, LengthGroups
+from benchmarks.groups import Layout, LengthGroups, onto
 from benchmarks.identity import hash_of, packages
 from benchmarks.streams import epoch_order
 from benchmarks.tasks import Task
@@ -65,7 +65,7 @@ class Tokens:
         inputs = {"input_ids": self.ids[flat].long().masked_fill(~mask, self.pad_id), "attention_mask": mask.long()}
         if self.types is not None:
             inputs["token_type_ids"] = self.types[flat].long().masked_fill(~mask, 0)
-        return {name: tensor.to(device) for name, tensor in inputs.items()}, self.labels[rows].to(device)
+        return {name: onto(tensor, device) for name, tensor in inputs.items()}, onto(self.labels[rows], device)
 
 
 class WordHash:
@@ -103,14 +103,16 @@ def tokenise(encoder: EncoderSource, source: Source, max_length: int, cache: Pat
            "regression": source.task.regression, "code": hash_of("benchmarks.batches"),
            "packages": packages(("tokenizers", "transformers"))}  # fmt: skip
     arrays, _ = stored(cache, "tokens", key, lambda create: _keep(tokenise(encoder, source, max_length), create))
-    return {
-        split: Tokens(**{name: arrays.get(f"{split}-{name}") for name in _ARRAYS},
-                      pad_id=int(arrays[f"{split}-pad_id"]))
-        for split in sorted({name.rpartition("-")[0] for name in arrays})
-    }  # fmt: skip
+    splits = sorted({name.rpartition("-")[0] for name in arrays})
+    return {split: _kept(split, arrays) for split in splits}
 
 
 _ARRAYS = ("ids", "types", "offsets", "labels", "idx")
+
+
+def _kept(split: str, arrays: dict[str, torch.Tensor]) -> Tokens:
+    own: dict[str, Any] = {name: arrays.get(f"{split}-{name}") for name in _ARRAYS}
+    return Tokens(**own, pad_id=int(arrays[f"{split}-pad_id"]))
 
 
 def _keep(splits: dict[str, Tokens], create: Create) -> None:
@@ -168,7 +170,7 @@ def micro_batches(
     for part in rows.tensor_split(min(parts, len(rows))):
         inputs, labels = tokens.collate(part, device)
         layout = groups.layout(tokens.lengths[part], device) if groups else None
-        own = {name: tensor[part].to(device) for name, tensor in outputs.items()}
+        own = {name: onto(tensor[part], device) for name, tensor in outputs.items()}
         yield Batch(inputs, labels, own, None if layout is None else layout.first), layout
 
 

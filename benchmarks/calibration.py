@@ -1,6 +1,6 @@
 """How fast this machine trains: steps of the shared loop, timed for some seconds and kept per machine.
 
-Models of one and two layers of the encoder's width with random weights train on batches of equal length. Eight such
+Models of one and two layers of the encoder's width with random weights train on batches of equal length. Five such
 steps give what `plan` needs, because the time of a step is, to a few per cent,
 
     fixed + layers * (call + tokens * (token + length * pair))
@@ -12,142 +12,71 @@ other (memory bandwidth, turbo clocks, one GPU) is in it.
 
 from __future__ import annotations
 
-import json
-import os
 import statistics
-import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
-from functools import lru_cache
-from itertools import count, product
-from pathlib import Path
+from itertools import count
 from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock
-from scipy.optimize import nnls
-from transformers import AutoConfig
 
 from baselines import find
 from baselines.method import Given, Method
 from benchmarks import device as devices
 from benchmarks.batches import Tokens
-from benchmarks.dropout import MaskStream
 from benchmarks.encoder import EncoderSource, load_pretrained
 from benchmarks.evaluation import logits
-from benchmarks.identity import digest, hash_of
+from benchmarks.rates import Rates
 from benchmarks.settings import Device, Training
 from benchmarks.tasks import find_task
-from benchmarks.training import backward, fast_path, make_optimizer
+from benchmarks.training import stepping
 from benchmarks.workers import pool_of
 
-LENGTHS = (8, 32, 96)
-DEPTHS = (1, 2)
-REPEATS = 5
-SHAPE = ("vocab_size", "hidden_size", "num_attention_heads", "intermediate_size", "max_position_embeddings")
+MEASURED = ((1, 8), (2, 8), (1, 32), (1, 96), (2, 96))  # layers and tokens of a sentence
+REPEATS = 4
 
 
-@dataclass(frozen=True)
-class Rates:
-    """Seconds on one of `workers` workers that compute at once. `fixed` per step where everything trains and
-    `fixed_frozen` where embeddings and head do not; `call` per layer and step; `token` per layer and token; `pair` per
-    layer, token and token of its sentence; `forward` per layer and token of an evaluation. `matmul`: operations per
-    second of a large matrix product in the same precision."""
-
-    fixed: float
-    fixed_frozen: float
-    call: float
-    token: float
-    pair: float
-    forward: float
-    matmul: float
-    workers: int
-
-    def step(self, layers: float, tokens: float, length: float, frozen: bool) -> float:
-        """Seconds of a training step: `tokens` a batch in sentences of `length`, through `layers` trained layers."""
-        fixed = self.fixed_frozen if frozen else self.fixed
-        return fixed + layers * (self.call + tokens * (self.token + length * self.pair))
-
-
-def calibrated(
-    shape: dict[str, int], device: Device, batch_size: int, workers: int, say: Callable[[str], None] | None
-) -> Rates | None:
-    """The rates of this machine for an encoder of `shape`, from the cache; else measured now, which `say` tells, or
-    None where `say` is None."""
-    own = {name: shape[name] for name in SHAPE if name in shape}
-    key = digest(
-        [own, device.model_dump(mode="json"), devices.device_name(device), torch.__version__, batch_size, workers,
-         hash_of("benchmarks.calibration")]
-    )  # fmt: skip
-    path = cache_folder() / f"rates-{key[:24]}.json"
-    if (found := _read(path)) is not None or say is None:
-        return found
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_suffix(".lock")):
-        if (found := _read(path)) is None:
-            say("measuring how fast this machine trains (once)")
-            found = _measure_together(own, device, batch_size, workers)
-            _write(path, found)
-    return found
-
-
-def shape_of(encoder: EncoderSource) -> dict[str, int] | None:
-    """The sizes that a step's time depends on; None for an encoder that is not here and says nothing of them."""
-    if encoder.shape:
-        return {name: size for name, size in encoder.shape if name in SHAPE}
-    if encoder.revision is not None or not Path(encoder.location).is_dir():
-        return None
-    config: Any = AutoConfig.from_pretrained(encoder.location, trust_remote_code=False)
-    sizes = {name: getattr(config, name, None) for name in SHAPE}
-    return {"intermediate_size": 4 * config.hidden_size} | {name: size for name, size in sizes.items() if size}
-
-
-def cache_folder() -> Path:
-    """Where what is measured once per machine is kept: $XDG_CACHE_HOME/theseus-bench, by default under ~/.cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "theseus-bench"
-
-
-def _read(path: Path) -> Rates | None:
-    try:
-        return Rates(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return None
-
-
-def _write(path: Path, rates: Rates) -> None:
-    handle, partial = tempfile.mkstemp(dir=path.parent)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(json.dumps(asdict(rates), indent=1) + "\n")
-    Path(partial).replace(path)
-
-
-def _measure_together(shape: dict[str, int], device: Device, batch_size: int, workers: int) -> Rates:
+def measure_together(shape: dict[str, int], device: Device, batch_size: int, workers: int) -> Rates:
     """The mean of what `workers` processes measure side by side."""
     with pool_of(workers, device) as pool:
         found = list(pool.map(_measure, *zip(*[(shape, device, batch_size)] * workers, strict=True)))
-    return Rates(*(statistics.fmean(values) for values in zip(*found, strict=True)), workers=workers)
+    means: dict[str, float] = {name: statistics.fmean(one[name] for one in found) for name in found[0]}
+    return Rates(**means, workers=workers)
 
 
-def _measure(shape: dict[str, int], device: Device, batch_size: int) -> tuple[float, ...]:
-    """fixed, fixed_frozen, call, token, pair, forward and matmul of this process."""
-    limit = shape.get("max_position_embeddings", max(LENGTHS))
-    lengths = sorted({min(length, limit) for length in LENGTHS})
+def _measure(shape: dict[str, int], device: Device, batch_size: int) -> dict[str, float]:
+    """The rates of this process, by name."""
+    from scipy.optimize import nnls  # half a second that a plan at known rates need not wait for
+
+    limit = shape.get("max_position_embeddings", 96)
     rows, seconds = [], []
-    for layers, length in product(DEPTHS, lengths):
+    for layers, wanted in MEASURED:
+        length = min(wanted, limit)
         tokens = batch_size * length
         rows.append([1.0, layers, layers * tokens, layers * tokens * length])
         seconds.append(step_seconds(shape, device, batch_size, layers, length, find("finetune")()))
     weights = 1.0 / np.array(seconds)  # relative errors count alike
     fixed, call, token, pair = nnls(np.array(rows) * weights[:, None], np.ones(len(rows)))[0]
-    length = lengths[len(lengths) // 2]
-    frozen = find("finetune")(start={"source": "predecessor", "frozen": ["embeddings", "head"]})
-    rest = max(DEPTHS) * (call + batch_size * length * (token + length * pair))
-    fixed_frozen = max(0.0, step_seconds(shape, device, batch_size, max(DEPTHS), length, frozen) - rest)
-    forward = _forward_seconds(shape, device, max(DEPTHS), length)
-    return fixed, fixed_frozen, call, token, pair, forward, matmul_rate(device, shape["hidden_size"])
+    layers, length = 2, min(32, limit)
+    options: dict[str, Any] = {"start": {"source": "predecessor", "frozen": ["embeddings", "head"]}}
+    frozen = find("finetune")(**options)
+    rest = layers * (call + batch_size * length * (token + length * pair))
+    fixed_frozen = max(0.0, step_seconds(shape, device, batch_size, layers, length, frozen) - rest)
+    forward = _forward_seconds(shape, device, layers, length)
+    return {"fixed": fixed, "fixed_frozen": fixed_frozen, "call": call, "token": token, "pair": pair,
+            "forward": forward, "matmul": matmul_rate(device, shape["hidden_size"])}  # fmt: skip
+
+
+def throughput(shape: dict[str, int], device: Device, workers: int, steps: int = 12) -> float:
+    """Fine-tuning steps a second that `workers` processes make together: two layers of `shape`, 32 sentences of 64."""
+    with pool_of(workers, device) as pool:
+        found = list(pool.map(_steps_a_second, *zip(*[(shape, device, steps)] * workers, strict=True)))
+    return sum(found)
+
+
+def _steps_a_second(shape: dict[str, int], device: Device, steps: int) -> float:
+    return 1.0 / step_seconds(shape, device, 32, 2, 64, find("finetune")(), steps)
 
 
 def model_of(shape: dict[str, int], layers: int, device: Device) -> Any:
@@ -172,26 +101,25 @@ def tokens_of(lengths: torch.Tensor, vocabulary: int) -> Tokens:
 
 
 def step_seconds(
-    shape: dict[str, int], device: Device, batch_size: int, layers: int, length: int, method: Method
+    shape: dict[str, int],
+    device: Device,
+    batch_size: int,
+    layers: int,
+    length: int,
+    method: Method,
+    repeats: int = REPEATS,
 ) -> float:
     """Median seconds of an optimizer step of `method` on sentences of `length` tokens."""
+
     def build() -> Any:
         return model_of(shape, layers + 1, device)
 
     model = method.build(Given(build, build, layers, 0, 10**6)).to(device.device).train()
     tokens = tokens_of(torch.full((batch_size,), length), shape["vocab_size"])
-    rows, training = torch.arange(batch_size), Training()
-    optimizer = make_optimizer(method.parameters(model), training)
-    masks = MaskStream()
-    with fast_path(method, model, training, masks) as groups:
-
-        def step() -> None:
-            backward(method, model, tokens, rows, {}, 1, groups, device)
-            torch.nn.utils.clip_grad_norm_(method.clipped(model), training.clip)
-            optimizer.step()
-            optimizer.zero_grad()
-
-        return median_seconds(step, device)
+    rows = torch.arange(batch_size)
+    with stepping(method, model, tokens, {}, Training(), 0, 10**6, device) as step:
+        turns = count()
+        return median_seconds(lambda: step(next(turns), rows), device, repeats)
 
 
 def _forward_seconds(shape: dict[str, int], device: Device, layers: int, length: int) -> float:
@@ -200,10 +128,10 @@ def _forward_seconds(shape: dict[str, int], device: Device, layers: int, length:
     return median_seconds(lambda: logits(model, tokens, device), device) / (layers * 128 * length)
 
 
-def median_seconds(work: Callable[[], object], device: Device) -> float:
-    """Of `REPEATS` calls after one to warm up."""
+def median_seconds(work: Callable[[], object], device: Device, repeats: int = REPEATS) -> float:
+    """Of `repeats` calls after one to warm up."""
     found = []
-    for turn in range(REPEATS + 1):
+    for turn in range(repeats + 1):
         devices.synchronise(device.device)
         started = time.perf_counter()
         work()

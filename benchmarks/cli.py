@@ -83,16 +83,40 @@ def _prepare(suite_name: str, results: Path | None, settings: list[str] | None, 
 def plan(
     suite: SuiteName, results: Results = None, tasks: Tasks = "", methods: Methods = "", seeds: Seeds = "",
     settings: Settings = None, as_json: Json = False,
+    calibrate: Annotated[bool, typer.Option(help="time this machine's steps, where that is not done yet")] = True,
 ) -> int:  # fmt: skip
     """Every run with its id, what is already done, and the estimated time."""
-    from benchmarks.cost import estimates
-    from benchmarks.show import plan_document, plan_table
+    from benchmarks.show import plan_table
 
     planned, store = _prepare(suite, results, settings, tasks)
     runs = planned.select(_split(tasks), _split(methods), _numbers(seeds))
-    document = plan_document(planned, runs, estimates(runs, planned.suite, store), store)
+    document = _estimated(planned, store, runs, calibrate)
     print(json.dumps(document, indent=1) if as_json else plan_table(document))
     return DONE
+
+
+@app.command()
+def status(suite: SuiteName, results: Results = None, settings: Settings = None, as_json: Json = False) -> int:
+    """How far a suite is, also while it runs, and how long the rest will take."""
+    from benchmarks.show import status_text
+
+    planned, store = _prepare(suite, results, settings, "")
+    document = _estimated(planned, store, planned.runs, measure=False)
+    print(json.dumps(document, indent=1) if as_json else status_text(document))
+    return DONE
+
+
+def _estimated(planned: Plan, store: Store, runs: list[Run], measure: bool) -> dict[str, Any]:
+    """The plan with its times; `measure`: time this machine now, if that has not been done yet."""
+    from benchmarks.cost import estimates
+    from benchmarks.rates import calibrated, shape_of
+    from benchmarks.show import plan_document
+    from benchmarks.workers import default_workers
+
+    shape, workers = shape_of(planned.encoder), default_workers(planned.device)
+    batch_size = planned.suite.training.batch_size
+    rates = calibrated(shape, planned.device, batch_size, workers, say if measure else None) if shape else None
+    return plan_document(planned, runs, estimates(runs, planned, store, rates), store, rates is not None)
 
 
 @app.command()
@@ -114,8 +138,9 @@ def run(
 
 
 def _execute(planned: Plan, store: Store, runs: list[Run], workers: int | None, engine: str) -> int:
-    from benchmarks.engine import WorkerDied, default_workers, find_engine
+    from benchmarks.engine import WorkerDied, find_engine
     from benchmarks.show import Progress
+    from benchmarks.workers import default_workers
 
     execute_all = find_engine(engine)
     _refuse_random(planned)

@@ -15,10 +15,10 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from benchmarks.calibration import Rates
 from benchmarks.data import TRAIN
 from benchmarks.lengths import load
 from benchmarks.plan import Plan, Run
+from benchmarks.rates import Rates
 from benchmarks.settings import Training
 from benchmarks.store import Store
 
@@ -129,10 +129,9 @@ def wall_seconds(runs: Sequence[Run], guesses: dict[str, Estimate], workers: int
     """How long `workers` will take for these runs, started in the engine's order with predecessors first."""
     handed_on = {name for run in runs for name in run.inputs}
     order = sorted(runs, key=lambda run: (run.id not in handed_on, -guesses[run.id].seconds))
-    free, ends = [0.0] * workers, {}
+    free, ends = [0.0] * workers, dict[str, float]()
     for run in order:
         slot = min(range(workers), key=free.__getitem__)
         ready = max((ends[name] for name in run.inputs if name in ends), default=0.0)
         free[slot] = ends[run.id] = max(free[slot], ready) + guesses[run.id].seconds
     return max(free, default=0.0)
-

@@ -15,16 +15,23 @@ import torch
 from baselines import find
 from baselines.method import Batch, Given
 from benchmarks import device as devices
+from benchmarks.calibration import throughput
 from benchmarks.data import find_source, load_splits
 from benchmarks.encoder import EncoderSource, find_encoder, load_pretrained
 from benchmarks.errors import SuiteError
 from benchmarks.settings import Data, Device
 from benchmarks.suite import available, load_suite
 from benchmarks.tasks import GLUE, TASKS
+from benchmarks.workers import best_workers, keep_throughput, possible_workers
 
 PROBE_SHAPE = {"vocab_size": 200, "hidden_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4,
                "intermediate_size": 128, "max_position_embeddings": 64}  # fmt: skip
 PROBE_STEPS = 3
+# What the workers are measured on: the demo's encoder and MiniLM's.
+SMALL_SHAPE = {"vocab_size": 1000, "hidden_size": 128, "num_attention_heads": 4, "intermediate_size": 512,
+               "max_position_embeddings": 128}  # fmt: skip
+MINILM_SHAPE = {"vocab_size": 30522, "hidden_size": 384, "num_attention_heads": 12, "intermediate_size": 1536,
+                "max_position_embeddings": 512}  # fmt: skip
 Precision = Literal["float32", "bfloat16"]
 
 
@@ -99,7 +106,19 @@ def examine() -> dict[str, Any]:
         "encoder_dir": os.environ.get("ENCODER_DIR"),
         "encoders": _encoders(),
         "determinism": {"bit_equal": not any(differs.values()), "first_difference": differs},
+        "workers": _workers(device),
     }
+
+
+def _workers(device: Literal["cpu", "cuda"]) -> dict[str, Any]:
+    """Steps a second by number of workers that share the device, measured now and kept: what `run` takes by default."""
+    found: dict[str, Any] = {}
+    for precision, shape in (("float32", SMALL_SHAPE), ("bfloat16", MINILM_SHAPE)):
+        settings = Device(device=device).model_copy(update={"precision": precision})
+        rates = {count: throughput(shape, settings, count) for count in possible_workers(settings)}
+        keep_throughput(settings, rates)
+        found[precision] = {"steps_per_second": rates, "chosen": best_workers(rates)}
+    return found
 
 
 def show(found: dict[str, Any]) -> str:
@@ -115,4 +134,7 @@ def show(found: dict[str, Any]) -> str:
     for precision, name in found["determinism"]["first_difference"].items():
         verdict = "bit-equal when repeated" if name is None else f"NOT repeatable, first at {name}"
         lines.append(f"determinism  {precision}: {verdict}")
+    for precision, measured in found["workers"].items():
+        rates = ", ".join(f"{count}: {rate:.3g}" for count, rate in measured["steps_per_second"].items())
+        lines.append(f"workers      {precision}: {measured['chosen']} at once (steps a second with {rates})")
     return "\n".join(lines)

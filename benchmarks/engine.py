@@ -7,7 +7,6 @@ others run beside it. A run starts when its predecessor is done; predecessors an
 from __future__ import annotations
 
 import multiprocessing
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -17,7 +16,6 @@ from typing import Any
 from benchmarks.errors import SuiteError
 from benchmarks.execute import execute
 from benchmarks.plan import Run
-from benchmarks.settings import Device
 from benchmarks.store import Store
 from benchmarks.workers import pool_of
 
@@ -27,13 +25,6 @@ Engine = Callable[[Sequence[Run], Path, int, Report], None]
 
 class WorkerDied(RuntimeError):
     """A worker process ended without an answer; what it ran has no result and will run again."""
-
-
-def default_workers(device: Device) -> int:
-    """One worker per `threads` cores on a CPU; one on a GPU."""
-    if device.device == "cuda":
-        return 1
-    return max(1, len(os.sched_getaffinity(0)) // device.threads)
 
 
 def find_engine(name: str) -> Engine:

@@ -93,8 +93,9 @@ def _attention(
     found, start = [], 0
     for examples, length, bias in _open.layout.groups:
         shape = (heads, examples, length, width)
-        parts = [states[0, :, start : start + examples * length].view(shape) for states in (query, key, value)]
-        found.append(_attend(*parts, bias, scale, dropout).reshape(heads, examples * length, width))
+        here = slice(start, start + examples * length)
+        q, k, v = (states[0, :, here].view(shape) for states in (query, key, value))
+        found.append(_attend(q, k, v, bias, scale, dropout).reshape(heads, examples * length, width))
         start += examples * length
     return torch.cat(found, dim=1).transpose(0, 1)[None], None
 
@@ -143,7 +144,9 @@ class LengthGroups:
     def __init__(self, model: nn.Module, stack: nn.ModuleList, count: int, masks: MaskStream) -> None:
         self.count, self.masks = count, masks
         # Copies of a layer carry copies of the config, and each attention reads its own.
-        configs = {id(module.config): module.config for module in model.modules() if hasattr(module, "config")}
+        configs: dict[int, Any] = {
+            id(module.config): module.config for module in model.modules() if hasattr(module, "config")
+        }
         self._configs = [(config, config._attn_implementation) for config in configs.values()]
         self._hooks = [
             stack[0].register_forward_pre_hook(_enter, with_kwargs=True),

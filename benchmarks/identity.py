@@ -91,7 +91,10 @@ def hash_of(*modules: str) -> str:
 
 def packages(names: Iterable[str] = PACKAGES) -> dict[str, str]:
     """Installed versions; those that compute are part of a run's identity, the others of its manifest."""
-    return {name: metadata.version(name) for name in names}
+    return {name: _version(name) for name in names}
+
+
+_version = cache(metadata.version)  # it reads the package's whole metadata: 3 ms each, and a run asks for three
 
 
 def _git(*arguments: str) -> str | None:

@@ -21,10 +21,10 @@ from benchmarks.errors import SuiteError, nearest
 from benchmarks.held_out import training_examples
 from benchmarks.identity import code_hash, digest, packages
 from benchmarks.provenance import check_trainable
+from benchmarks.schedule import planned_steps
 from benchmarks.settings import Device, Encoder, Training
 from benchmarks.suite import Suite
 from benchmarks.tasks import Task, find_task
-from benchmarks.training import planned_steps
 
 PREDECESSOR = "predecessor"
 PREDECESSOR_ARM = Arm(method=PREDECESSOR, title="Predecessor", published="BERT-base")
@@ -37,7 +37,7 @@ class Run:
 
     `encoder` is what the run starts from, `suite_encoder` what its predecessor was made of; they differ for arms
     with a checkpoint of their own. `layers` is the depth that comes out, `modules` the depth the suite asks for.
-    `outputs` are the predecessor's that some arm of the suite needs: they are computed in one pass, whoever comes first.
+    `outputs` are the predecessor's that some arm of the suite needs, all computed by the run that comes first.
     `predecessor` is the run it takes as input, `start` the run whose successor it goes on from; `finetuned` the
     user's folder a predecessor run takes as it is. `stop_at_chance`: not to be started
     from a predecessor that is no better than a constant answer.
@@ -250,7 +250,8 @@ class _TaskPlanner:
             device=self.device, source=self.source, encoder=encoder, suite_encoder=self.encoder,
             max_length=self.suite.max_length(self.task), held_out=self.suite.held_out,
             keep_successor=predecessor is None or self.suite.keep_successors or self._handed_on(name),
-            outputs=frozenset(), predecessor=needs.id if needs else None, predecessor_folder=needs.folder if needs else None,
+            outputs=frozenset(),
+            predecessor=needs.id if needs else None, predecessor_folder=needs.folder if needs else None,
             start=start.id if start else None, start_folder=start.folder if start else None,
             finetuned=finetuned[0] if finetuned else None,
             stop_at_chance=self.task.in_macro and self.suite.predecessor.at_chance == "stop",

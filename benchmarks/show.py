@@ -14,10 +14,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 
 from benchmarks.cost import Estimate, wall_seconds
-from benchmarks.engine import default_workers
 from benchmarks.plan import Plan, Run
 from benchmarks.store import Store
 from benchmarks.terminal import plain
+from benchmarks.workers import default_workers
 
 LARGEST = 5
 
@@ -116,10 +116,11 @@ def status_text(document: dict[str, Any]) -> str:
     counts = Counter(row["status"] for row in document["runs"])
     done = ", ".join(f"{counts[state]} {state}" for state in ("done", "diverged", "failed") if counts[state])
     left = document["estimated_seconds"]
-    rest = f"about {duration(left)} left with {document['workers']} at once" if left is not None else "time left unknown"
-    return (
-        f"{document['suite']}: {done or 'none done'}, {document['missing']} of {len(document['runs'])} to do"
-        + (f"; {rest}" if document["missing"] else "")
+    rest = (
+        f"about {duration(left)} left with {document['workers']} at once" if left is not None else "time left unknown"
+    )
+    return f"{document['suite']}: {done or 'none done'}, {document['missing']} of {len(document['runs'])} to do" + (
+        f"; {rest}" if document["missing"] else ""
     )
 
 

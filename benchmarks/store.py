@@ -69,6 +69,12 @@ class Store:
         """A run's result.json, else None."""
         return _read_json(self.path / run.folder / "result.json")
 
+    def seconds(self, run: Run) -> float | None:
+        """How long a finished run took, from loading to writing."""
+        manifest = _read_json(self.path / run.folder / "manifest.json")
+        parts: dict[str, float] = (manifest or {}).get("seconds") or {}
+        return sum(parts.values()) or None
+
     def cannot_start(self, run: Run) -> str | None:
         """Why a run's inputs do not do, in words: one has no weights, or its predecessor has learned nothing."""
         for id_, place in ((run.predecessor, run.predecessor_folder), (run.start, run.start_folder)):

@@ -1,9 +1,9 @@
 """The training loop that every method shares.
 
-One optimizer step: seed the dropout stream, forward and backward each micro-batch (as length groups, almost without
-padding) weighted by its share of the batch, clip, AdamW (with bias correction: without it small tasks are unstable, Zhang et al. 2021), tell the
-method. Nothing here knows a method by name; nothing in a method can change order, batches, optimizer or
-schedule.
+One optimizer step: seed the dropout stream, forward and backward each micro-batch (as length groups, almost
+without padding) weighted by its share of the batch, clip, AdamW (with bias correction: without it small tasks are
+unstable, Zhang et al. 2021), tell the method. Nothing here knows a method by name; nothing in a method can change
+order, batches, optimizer or schedule.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from benchmarks.batches import Tokens, micro_batches, training_rows
 from benchmarks.device import precision, synchronise
 from benchmarks.dropout import MaskStream, streamed
 from benchmarks.groups import LengthGroups
+from benchmarks.schedule import learning_rate, planned_steps, steps_per_epoch
 from benchmarks.settings import Device, Training
 from benchmarks.streams import stream_seed
 
@@ -50,31 +51,6 @@ class Trained:
     examples: int
     train_seconds: float
     evaluation_seconds: float
-
-
-def steps_per_epoch(training: Training, examples: int) -> int:
-    return math.ceil(examples / training.batch_size)
-
-
-def planned_steps(training: Training, examples: int) -> int:
-    """Optimizer steps of a run over `examples` training examples."""
-    steps = max(1, round(training.epochs * steps_per_epoch(training, examples)))
-    return min(steps, training.max_steps) if training.max_steps else steps
-
-
-def learning_rate(training: Training, step: int, steps: int, peak: float | None = None) -> float:
-    """The rate for step 0 .. steps - 1: linear warm-up from 0, then constant or linear decay to 0 at `steps`.
-
-    As transformers' `get_linear_schedule_with_warmup`, which the released code uses. `peak`: in place of the
-    settings' own.
-    """
-    peak = training.learning_rate if peak is None else peak
-    warmup = round(training.warmup * steps)
-    if step < warmup:
-        return peak * step / warmup
-    if training.schedule == "constant":
-        return peak
-    return peak * (steps - step) / max(1, steps - warmup)
 
 
 def make_optimizer(parameters: list[nn.Parameter], training: Training) -> torch.optim.AdamW:
@@ -116,6 +92,49 @@ def fast_path(method: Method, model: nn.Module, training: Training, masks: MaskS
             groups.close()
 
 
+@dataclass(frozen=True)
+class Stepped:
+    """One optimizer step: the batch's mean loss and the gradient's norm before clipping (on the device), and the rates
+    it was taken at."""
+
+    loss: torch.Tensor
+    gradient_norm: torch.Tensor
+    learning_rate: float
+    replacing_rate: float | None
+
+
+@contextmanager
+def stepping(
+    method: Method,
+    model: nn.Module,
+    tokens: Tokens,
+    outputs: dict[str, torch.Tensor],
+    training: Training,
+    seed: int,
+    steps: int,
+    device: Device,
+) -> Iterator[Callable[[int, torch.Tensor], Stepped]]:
+    """Gives `step(index, rows)`: optimizer step `index` of `steps` on these examples, without waiting for a GPU."""
+    masks, stages = MaskStream(), _Stages(method, model, training, steps)
+    with fast_path(method, model, training, masks) as groups:
+
+        def step(index: int, rows: torch.Tensor) -> Stepped:
+            dropout = stream_seed(seed, "dropout", index)
+            torch.manual_seed(dropout)
+            masks.restart(dropout)
+            optimizer, rate = stages.at(index)
+            replacing = method.replacing_rate(model)
+            loss = backward(method, model, tokens, rows, outputs, training.micro_batches, groups, device)
+            norm = nn.utils.clip_grad_norm_(method.clipped(model), training.clip)
+            optimizer.step()
+            for parameter in model.parameters():  # all of them: clipping may count what no optimizer holds
+                _clear(parameter, keep=method.keeps_gradients)
+            method.after_step(model)
+            return Stepped(loss, norm, rate, replacing)
+
+        yield step
+
+
 def train(
     method: Method,
     model: nn.Module,
@@ -135,31 +154,21 @@ def train(
     steps = planned_steps(training, len(tokens))
     per_epoch = steps_per_epoch(training, len(tokens))
     every = per_epoch if training.evaluate_every == "epoch" else training.evaluate_every
-    stages = _Stages(method, model, training, steps)
     since, total = 0, torch.zeros((), device=device.device)
     examples, evaluation_seconds, started = 0, 0.0, time.monotonic()
-    masks = MaskStream()
     model.train()
-    with fast_path(method, model, training, masks) as groups:
-        for step, rows in enumerate(training_rows(seed, len(tokens), training.batch_size, steps)):
-            dropout = stream_seed(seed, "dropout", step)
-            torch.manual_seed(dropout)
-            masks.restart(dropout)
-            optimizer, rate = stages.at(step)
-            replacing = method.replacing_rate(model)
-            total += backward(method, model, tokens, rows, outputs, training.micro_batches, groups, device)
-            norm = nn.utils.clip_grad_norm_(method.clipped(model), training.clip)
-            optimizer.step()
-            for parameter in model.parameters():  # all of them: clipping may count what no optimizer holds
-                _clear(parameter, keep=method.keeps_gradients)
-            method.after_step(model)
-            since, examples = since + 1, examples + len(rows)
-            if (step + 1) % every == 0 or step + 1 == steps:
+    with stepping(method, model, tokens, outputs, training, seed, steps, device) as step:
+        for index, rows in enumerate(training_rows(seed, len(tokens), training.batch_size, steps)):
+            stepped = step(index, rows)
+            total += stepped.loss
+            since, examples, done = since + 1, examples + len(rows), index + 1
+            if done % every == 0 or done == steps:
                 loss = float(total) / since
                 if not math.isfinite(loss):
-                    raise Diverged(f"loss is {loss} between steps {step + 2 - since} and {step + 1}")
+                    raise Diverged(f"loss is {loss} between steps {done + 1 - since} and {done}")
                 paused = time.monotonic()
-                evaluate(Point(step + 1, (step + 1) / per_epoch, loss, rate, replacing, float(norm)))
+                rates = stepped.learning_rate, stepped.replacing_rate, float(stepped.gradient_norm)
+                evaluate(Point(done, done / per_epoch, loss, *rates))
                 evaluation_seconds += time.monotonic() - paused
                 since, total = 0, torch.zeros_like(total)
                 model.train()

@@ -2,15 +2,67 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import signal
 import threading
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import connection
+from pathlib import Path
+
+import torch
 
 from benchmarks import device as devices
+from benchmarks.identity import digest
 from benchmarks.settings import Device
+
+
+def possible_workers(device: Device) -> list[int]:
+    """The numbers of workers worth measuring: 1, 2, 4 and 8 on a GPU, up to one per `threads` cores on a CPU."""
+    most = 8 if device.device == "cuda" else max(1, len(os.sched_getaffinity(0)) // device.threads)
+    return [count for count in (1, 2, 4, 8, 16, 32, 64) if count < most] + [most]
+
+
+def best_workers(steps_a_second: dict[int, float]) -> int:
+    """The fewest workers that get within 5 % of the most steps a second: each costs memory."""
+    most = max(steps_a_second.values())
+    return min(count for count, rate in steps_a_second.items() if rate >= 0.95 * most)
+
+
+def default_workers(device: Device) -> int:
+    """What `doctor` measured as best on this machine; before that one worker per `threads` cores, or one on a GPU."""
+    if (measured := kept_throughput(device)) is not None:
+        return best_workers(measured)
+    return 1 if device.device == "cuda" else possible_workers(device)[-1]
+
+
+def _throughput_file(device: Device) -> Path:
+    settings = {**device.model_dump(mode="json"), "name": devices.device_name(device), "torch": torch.__version__}
+    return cache_folder() / f"workers-{digest(settings)[:24]}.json"
+
+
+def kept_throughput(device: Device) -> dict[int, float] | None:
+    """Steps a second by number of workers, as `doctor` measured them under these settings."""
+    try:
+        found = json.loads(_throughput_file(device).read_text(encoding="utf-8"))
+        return {int(count): float(rate) for count, rate in found.items()} or None
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def keep_throughput(device: Device, steps_a_second: dict[int, float]) -> None:
+    """Keep them for this machine."""
+    path = _throughput_file(device)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    partial.write_text(json.dumps(steps_a_second), encoding="utf-8")
+    partial.replace(path)
+
+
+def cache_folder() -> Path:
+    """Where what is measured once per machine is kept: $XDG_CACHE_HOME/theseus-bench, by default under ~/.cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "theseus-bench"
 
 
 def pool_of(workers: int, device: Device) -> ProcessPoolExecutor:

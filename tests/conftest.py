@@ -10,7 +10,9 @@ import ast
 import importlib.util
 import ipaddress
 import os
+import shutil
 import socket
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,8 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["OMP_NUM_THREADS"] = "1"  # part of what makes a run bit-equal; small models gain nothing from two
 os.environ["MKL_NUM_THREADS"] = "1"
 os.environ["MPLBACKEND"] = "Agg"
+if "PYTEST_XDIST_WORKER" not in os.environ:  # what is measured once per machine is measured once per session here
+    os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="theseus-bench-")
 
 NEEDS_TORCH = {"torch", "transformers", "theseus", "baselines", "benchmarks"}
 
@@ -40,6 +44,11 @@ def imported_packages(source: str) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names.add(node.module.partition(".")[0])
     return names
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:

@@ -99,7 +99,7 @@ def test_a_second_run_finds_everything_done(inputs, finished, capfd):
 
 def test_run_ids_follow_what_can_change_a_number(inputs, capfd):
     def ids(*extra):
-        assert cli("plan", inputs, "--json", *extra) == 0
+        assert cli("plan", inputs, "--json", "--no-calibrate", *extra) == 0
         return {(r["task"], r["arm"], r["seed"]): r["run_id"] for r in json.loads(capfd.readouterr().out)["runs"]}
 
     base = ids()
@@ -120,7 +120,7 @@ def test_run_ids_follow_what_can_change_a_number(inputs, capfd):
 
 
 def test_a_predecessor_per_seed(inputs, capfd):
-    assert cli("plan", inputs, "--json", "--set", "predecessor.per_seed=true") == 0
+    assert cli("plan", inputs, "--json", "--no-calibrate", "--set", "predecessor.per_seed=true") == 0
     rows = json.loads(capfd.readouterr().out)["runs"]
     own = {(r["task"], r["seed"]): r["run_id"] for r in rows if r["arm"] == "predecessor"}
     assert len(own) == 4
@@ -128,7 +128,9 @@ def test_a_predecessor_per_seed(inputs, capfd):
 
 
 def test_selection_brings_the_predecessor_along(inputs, capfd):
-    assert cli("plan", inputs, "--json", "--tasks", "rte", "--methods", "theseus", "--seeds", "2") == 0
+    assert (
+        cli("plan", inputs, "--json", "--no-calibrate", "--tasks", "rte", "--methods", "theseus", "--seeds", "2") == 0
+    )
     rows = json.loads(capfd.readouterr().out)["runs"]
     assert [(r["arm"], r["seed"]) for r in rows] == [("predecessor", 1), ("theseus", 2)]
 
@@ -210,12 +212,16 @@ def test_a_dry_run_shows_steps_and_keeps_nothing(inputs, tmp_path, capfd):
     assert "plan and run --dry-run only" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_doctor_says_what_is_here(capfd, monkeypatch, tmp_path):
     monkeypatch.delenv("GLUE_DIR", raising=False)
     assert cli("doctor", "--json") == 0
     found = json.loads(capfd.readouterr().out)
     assert found["determinism"] == {"bit_equal": True, "first_difference": {"float32": None, "bfloat16": None}}
     assert set(found["encoders"]) >= {"demo", "minilm", "paper"}
+    for measured in found["workers"].values():
+        assert str(measured["chosen"]) in measured["steps_per_second"]
+        assert all(rate > 0 for rate in measured["steps_per_second"].values())
 
 
 def arguments_with(places: dict[str, object], argument: str) -> str:
@@ -293,7 +299,7 @@ def test_a_predecessor_whose_head_does_not_fit_is_refused(inputs, tmp_path, capf
 
 def test_a_plan_without_successor_phase_is_warned_about(inputs, capfd):
     rate = "arms.theseus.options.rate={kind='constant', p=0.5, reach=2500}"
-    assert cli("plan", inputs, "--set", rate) == 0
+    assert cli("plan", inputs, "--no-calibrate", "--set", rate) == 0
     assert "no successor phase" in capfd.readouterr().err
 
 
@@ -301,7 +307,7 @@ def test_data_that_changed_never_meets_old_results(inputs, finished, tmp_path, c
     glue = tmp_path / "glue"
     shutil.copytree(Path(inputs).parent / "glue", glue)
     tiny.rewrite(glue / "rte" / "train.parquet", lambda table: table.take(list(reversed(range(2490)))))
-    assert cli("plan", inputs, "--json", "--results", finished, "--set", f"data.path={glue}") == 0
+    assert cli("plan", inputs, "--json", "--no-calibrate", "--results", finished, "--set", f"data.path={glue}") == 0
     status = {(r["task"], r["status"]) for r in json.loads(capfd.readouterr().out)["runs"]}
     assert status == {("rte", "missing"), ("stsb", "done")}
 

@@ -7,9 +7,9 @@ import torch
 from transformers import get_linear_schedule_with_warmup
 
 from benchmarks.batches import evaluation_batches, micro_batches, training_rows
+from benchmarks.schedule import learning_rate, planned_steps
 from benchmarks.settings import Training
 from benchmarks.streams import epoch_order, stream_seed
-from benchmarks.training import learning_rate, planned_steps
 from tests import tiny
 
 

@@ -8,8 +8,9 @@ from pydantic import ValidationError
 
 from baselines import find
 from baselines.method import Stage
+from benchmarks.schedule import learning_rate
 from benchmarks.settings import Device, Training
-from benchmarks.training import learning_rate, train
+from benchmarks.training import train
 from tests import tiny
 from tests.compare import by_name, of_layers, same_weights, size
 from tests.tiny import given

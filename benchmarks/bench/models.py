@@ -1,0 +1,74 @@
+"""What the benchmarks train: MiniLM-L6's shape with random weights, on batches of GLUE's lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from typing import Any
+
+import numpy as np
+import torch
+
+from baselines import find
+from baselines.method import Given
+from benchmarks import device as devices
+from benchmarks.batches import Tokens, training_rows
+from benchmarks.calibration import model_of, tokens_of
+from benchmarks.evaluation import predecessor_outputs
+from benchmarks.lengths import load
+from benchmarks.settings import Device, Training
+from benchmarks.suite import load_suite
+from benchmarks.training import stepping
+
+SHAPE = load_suite("minilm").encoder.shape
+BATCH, BATCHES = 32, 12
+OPTIONS: dict[str, dict[str, Any]] = {"theseus": {"rate": {"kind": "constant", "p": 0.5, "reach": 10**6}}}
+
+
+def device(precision: str = "bfloat16", threads: int = 2) -> Device:
+    """The CPU under these settings, applied to this process."""
+    settings = devices.resolve(Device(device="cpu").model_copy(update={"precision": precision, "threads": threads}))
+    devices.apply(settings)
+    return settings
+
+
+def split(task: str) -> Tokens:
+    """Twelve batches of random words, as long as the task's examples."""
+    known = load()[task]
+    share = np.array(known.counts) / sum(known.counts)
+    drawn = np.random.default_rng(0).choice(known.lengths, size=BATCH * BATCHES, p=share)
+    return tokens_of(torch.from_numpy(drawn), SHAPE["vocab_size"])
+
+
+def without_dropout(model: Any) -> Any:
+    """The model with every dropout rate at 0."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    return model
+
+
+@contextmanager
+def trainer(
+    name: str, tokens: Tokens, settings: Device, layers: int = 3, depth: int = 6, model: Any = None
+) -> Iterator[Callable[[], torch.Tensor]]:
+    """Gives a function that takes the shared loop's next step of method `name` and returns its loss."""
+    method = find(name)(**OPTIONS.get(name, {}))
+
+    def deep() -> Any:
+        return model or model_of(SHAPE, depth, settings)
+
+    given = Given(deep, deep, layers, 0, 10**6)
+    trained = method.build(given).train()
+    needs = method.needs(depth, layers)
+    outputs = predecessor_outputs(deep(), tokens, needs, settings) if needs else {}
+    order = list(training_rows(0, len(tokens), BATCH, BATCHES))
+    turns = count()
+    with stepping(method, trained, tokens, outputs, Training(), 0, 10**6, settings) as step:
+
+        def next_step() -> torch.Tensor:
+            turn = next(turns)
+            return step(turn, order[turn % BATCHES]).loss
+
+        yield next_step

@@ -1,0 +1,94 @@
+"""The rates of this machine, from which `plan` tells times: measured once (`benchmarks.calibration`) and kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock
+from transformers import AutoConfig
+
+from benchmarks import device as devices
+from benchmarks.encoder import EncoderSource
+from benchmarks.identity import digest, hash_of
+from benchmarks.settings import Device
+from benchmarks.workers import cache_folder
+
+SHAPE = ("vocab_size", "hidden_size", "num_attention_heads", "intermediate_size", "max_position_embeddings")
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Seconds on one of `workers` workers that compute at once. `fixed` per step where everything trains and
+    `fixed_frozen` where embeddings and head do not; `call` per layer and step; `token` per layer and token; `pair` per
+    layer, token and token of its sentence; `forward` per layer and token of an evaluation. `matmul`: operations per
+    second of a large matrix product in the same precision."""
+
+    fixed: float
+    fixed_frozen: float
+    call: float
+    token: float
+    pair: float
+    forward: float
+    matmul: float
+    workers: int
+
+    def step(self, layers: float, tokens: float, length: float, frozen: bool) -> float:
+        """Seconds of a training step: `tokens` a batch in sentences of `length`, through `layers` trained layers."""
+        fixed = self.fixed_frozen if frozen else self.fixed
+        return fixed + layers * (self.call + tokens * (self.token + length * self.pair))
+
+
+def calibrated(
+    shape: dict[str, int], device: Device, batch_size: int, workers: int, say: Callable[[str], None] | None
+) -> Rates | None:
+    """The rates of this machine for an encoder of `shape`, from the cache; else measured now, which `say` tells, or
+    None where `say` is None."""
+    own = {name: shape[name] for name in SHAPE if name in shape}
+    key = digest(
+        [own, device.model_dump(mode="json"), devices.device_name(device), torch.__version__, batch_size, workers,
+         hash_of("benchmarks.calibration")]
+    )  # fmt: skip
+    path = cache_folder() / f"rates-{key[:24]}.json"
+    if (found := _read(path)) is not None or say is None:
+        return found
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):
+        if (found := _read(path)) is None:
+            from benchmarks.calibration import measure_together  # seconds of imports that only this needs
+
+            say("measuring how fast this machine trains (once)")
+            found = measure_together(own, device, batch_size, workers)
+            _write(path, found)
+    return found
+
+
+def shape_of(encoder: EncoderSource) -> dict[str, int] | None:
+    """The sizes that a step's time depends on; None for an encoder that is not here and says nothing of them."""
+    if encoder.shape:
+        return {name: size for name, size in encoder.shape if name in SHAPE}
+    if encoder.revision is not None or not Path(encoder.location).is_dir():
+        return None
+    config: Any = AutoConfig.from_pretrained(encoder.location, trust_remote_code=False)
+    sizes = {name: getattr(config, name, None) for name in SHAPE}
+    return {"intermediate_size": 4 * config.hidden_size} | {name: size for name, size in sizes.items() if size}
+
+
+def _read(path: Path) -> Rates | None:
+    try:
+        return Rates(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _write(path: Path, rates: Rates) -> None:
+    handle, partial = tempfile.mkstemp(dir=path.parent)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(json.dumps(asdict(rates), indent=1) + "\n")
+    Path(partial).replace(path)

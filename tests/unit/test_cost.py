@@ -1,0 +1,92 @@
+"""What a plan says of time: lengths, rates and queues, by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from benchmarks.cost import Estimate, batches_of, evaluations, wall_seconds
+from benchmarks.encoder import EncoderSource
+from benchmarks.rates import Rates, calibrated, shape_of
+from benchmarks.settings import Device, Training
+from benchmarks.workers import best_workers, default_workers, keep_throughput, possible_workers
+
+RATES = Rates(fixed=0.5, fixed_frozen=0.1, call=0.01, token=1e-4, pair=1e-6, forward=1e-5, matmul=1e11, workers=2)
+CPU = Device(device="cpu", threads=1)
+
+
+def test_a_step_is_its_fixed_part_and_its_layers():
+    """3 layers, 1,000 tokens in sentences of 50: 0.5 + 3 * (0.01 + 1000 * (0.0001 + 50 * 0.000001))."""
+    assert RATES.step(3, 1000, 50, frozen=False) == pytest.approx(0.5 + 3 * 0.16)
+    assert RATES.step(3, 1000, 50, frozen=True) == pytest.approx(0.1 + 3 * 0.16)
+
+
+def test_a_batch_of_all_examples_by_hand():
+    """Lengths 2, 4, 6, 8 in one batch: 20 words; as one group 4 x 8 tokens, as two 2 x 4 + 2 x 8."""
+    whole = batches_of((8, 2, 6, 4), 4, 1)
+    assert (whole.words, whole.tokens, whole.length) == (20, 32, 8)
+    halves = batches_of((8, 2, 6, 4), 4, 2)
+    assert (halves.words, halves.tokens) == (20, 24)
+    assert halves.length == pytest.approx((2 * 16 + 2 * 64) / 24)
+    assert batches_of((8, 2, 6, 4), 4, 4).tokens == 20
+
+
+@pytest.mark.parametrize(("every", "steps", "expected"), [("epoch", 300, 3), (100, 300, 3), (100, 301, 4)])
+def test_evaluations_are_those_the_schedule_asks_for(every, steps, expected):
+    assert evaluations(Training(epochs=3, evaluate_every=every), steps) == expected
+
+
+def made(name: str, *inputs: str) -> SimpleNamespace:
+    return SimpleNamespace(id=name, inputs=set(inputs))
+
+
+def test_the_queue_starts_predecessors_first_and_waits_for_them():
+    """Two workers: p (10 s) and free (6 s) start; a and b (4 s each) need p, so one ends at 14 and the other too."""
+    runs = [made("a", "p"), made("b", "p"), made("p"), made("free")]
+    guesses = {name: Estimate(0.0, seconds, 0.0, False) for name, seconds in
+               {"p": 10.0, "free": 6.0, "a": 4.0, "b": 4.0}.items()}  # fmt: skip
+    assert wall_seconds(runs, guesses, 2) == pytest.approx(14.0)
+    assert wall_seconds(runs, guesses, 1) == pytest.approx(24.0)
+    assert wall_seconds([], {}, 2) == 0.0
+
+
+def test_nothing_is_measured_where_nobody_waits_for_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    shape = {"vocab_size": 65, "hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64}
+    assert calibrated(shape, CPU, 8, 1, None) is None
+
+
+@pytest.mark.slow
+def test_rates_are_measured_once_and_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    shape = {"vocab_size": 65, "hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64,
+             "max_position_embeddings": 128}  # fmt: skip
+    said: list[str] = []
+    first = calibrated(shape, CPU, 8, 2, said.append)
+    assert first is not None
+    assert all(value >= 0 for value in vars(first).values())
+    assert first.step(2, 8 * 32, 32, frozen=False) > 0
+    assert first.workers == 2
+    assert said == ["measuring how fast this machine trains (once)"]
+    assert calibrated(shape, CPU, 8, 2, said.append) == first
+    assert calibrated(shape, CPU, 8, 1, None) is None, "another number of workers is another machine"
+    assert len(said) == 1
+
+
+def test_an_encoder_on_the_hub_has_the_shape_its_suite_gives_it():
+    source = EncoderSource("x", "hub/name", "0" * 40, "h", 4, (("hidden_size", 32), ("num_hidden_layers", 4)))
+    assert shape_of(source) == {"hidden_size": 32}
+    assert shape_of(replace(source, shape=())) is None
+
+
+def test_the_fewest_workers_near_the_best_throughput_are_chosen(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert best_workers({1: 10.0, 2: 19.2, 4: 20.0, 8: 18.0}) == 2
+    assert best_workers({1: 10.0, 2: 9.0}) == 1
+    most = possible_workers(CPU)[-1]
+    assert default_workers(CPU) == most
+    keep_throughput(CPU, {1: 10.0, most + 1: 30.0})
+    assert default_workers(CPU) == most + 1
+    assert default_workers(CPU.model_copy(update={"precision": "bfloat16"})) == most, "measured under other settings"
