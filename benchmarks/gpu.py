@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import os
 import sys
 import time
@@ -224,7 +225,7 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # workers inherit it
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     reason = None if given.dry else _cuda_is_missing()
-    if not given.minutes > 0:
+    if not 0 < given.minutes < math.inf:
         reason = f"--minutes {given.minutes:g}: give a number above 0"
     try:
         given.output.mkdir(parents=True, exist_ok=True)
