@@ -58,7 +58,8 @@ lint: $(STAMP) ## ruff (rules and format) and mypy
 
 bench: $(VENV)/.bench ## performance, ours and rivals timed alternately (minutes), beside the accepted figures
 	@mkdir -p .benchmarks
-	@$(PY) -m pytest benchmarks/bench --benchmark-only --benchmark-json=.benchmarks/latest.json -q $(ARGS); \
+	@MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=8589934592 \
+	  $(PY) -m pytest benchmarks/bench --benchmark-only --benchmark-json=.benchmarks/latest.json -q $(ARGS); \
 	  $(PY) -m benchmarks.bench.compare .benchmarks/latest.json
 
 accept-bench: $(VENV)/.bench ## accept what `make bench` measured last: MACHINE="two cores of ...", with a line in LOG.md

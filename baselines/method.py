@@ -158,5 +158,6 @@ class Method(BaseModel, ABC):
         return None
 
     def work(self, encoder: int, layers: int, steps: int) -> float:
-        """Operations of training on one example in forward passes of one layer; a backward pass counts as two."""
+        """Operations of training on one example in forward passes of one layer; a backward pass counts as two: one for
+        the weights, one for what is below, where something below needs it."""
         return 3.0 * self.depth(encoder, layers)

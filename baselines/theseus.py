@@ -6,6 +6,7 @@ The options are the points on which the paper, its released code and its README 
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -146,13 +147,22 @@ class TheseusMethod(Method):
 
     def work(self, encoder: int, layers: int, steps: int) -> float:
         rate, size = self.rate.rate(steps), encoder // layers
-        mean = sum(rate(step) for step in range(steps)) / max(1, steps)
-        frozen = 3.0 if self.clip == "all" else 2.0  # forward, and backward to the layers below
-        modules = len(set(self.replace or range(layers)))
-        untouched = frozen * size * (layers - modules)
-        if self.mix == "blend":
-            return modules * (3.0 + frozen * size) + untouched
-        return modules * (3.0 * mean + frozen * size * (1.0 - mean)) + untouched
+        everything = self.clip == "all" or "embeddings" in self.trainable
+        weights = 1.0 if self.clip == "all" else 0.0  # of frozen layers: their gradients are computed to be counted
+        replaced = set(self.replace or range(1, layers + 1))
+
+        def of_step(p: float) -> float:
+            total, below = 0.0, 1.0 if everything else 0.0  # the chance that something below needs a gradient
+            for module in range(1, layers + 1):
+                own = p if module in replaced else 0.0
+                old = 1.0 - own if self.mix == "draw" else 1.0
+                new = own if self.mix == "draw" else float(module in replaced)
+                total += new * (2.0 + below) + old * size * (1.0 + weights + below)
+                below = 1.0 - (1.0 - below) * (1.0 - new)
+            return total
+
+        counted = Counter(rate(step) for step in range(steps))
+        return sum(of_step(p) * times for p, times in counted.items()) / max(1, steps)
 
     @staticmethod
     def _theseus(model: nn.Module) -> Theseus:

@@ -48,6 +48,7 @@ def apply(settings: Device) -> None:
     torch.set_num_threads(settings.threads)
     torch.backends.cuda.matmul.allow_tf32 = settings.tf32
     torch.backends.cudnn.allow_tf32 = settings.tf32
+    torch.backends.cuda.enable_cudnn_sdp(False)  # it plans anew for every shape, and batches differ in length
     torch.use_deterministic_algorithms(settings.deterministic)
     # Deterministic mode also fills every new tensor with NaN, to show reads of unwritten memory: 11 % of a MiniLM step.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

@@ -127,8 +127,7 @@ def stepping(
             loss = backward(method, model, tokens, rows, outputs, training.micro_batches, groups, device)
             norm = nn.utils.clip_grad_norm_(method.clipped(model), training.clip)
             optimizer.step()
-            for parameter in model.parameters():  # all of them: clipping may count what no optimizer holds
-                _clear(parameter, keep=method.keeps_gradients)
+            _clear(model, keep=method.keeps_gradients)
             method.after_step(model)
             return Stepped(loss, norm, rate, replacing)
 
@@ -176,12 +175,13 @@ def train(
     return Trained(steps, examples, time.monotonic() - started - evaluation_seconds, evaluation_seconds)
 
 
-def _clear(parameter: nn.Parameter, keep: bool) -> None:
-    """No gradient, or (`keep`) a gradient of zeros where there was one, as torch did before 2.0."""
+def _clear(model: nn.Module, keep: bool) -> None:
+    """No gradients, or (`keep`) gradients of zeros where there were some, as torch did before 2.0. Of all parameters:
+    clipping may count what no optimizer holds."""
     if not keep:
-        parameter.grad = None
-    elif parameter.grad is not None:
-        parameter.grad.zero_()
+        model.zero_grad()
+    elif gradients := [parameter.grad for parameter in model.parameters() if parameter.grad is not None]:
+        torch._foreach_zero_(gradients)
 
 
 class _Stages:

@@ -94,7 +94,7 @@ def bench_theseus_against_the_released_recipe(benchmark: Any) -> None:
     tokens = split("rte")
     theirs = released_recipe(tokens)
     with trainer("theseus", tokens, device()) as ours:
-        against(benchmark, ours, theirs, "Theseus step, p = 0.5: released recipe's time over ours", 6.0, rounds=8)
+        against(benchmark, ours, theirs, "Theseus step, p = 0.5: released recipe's time over ours", 6.0, rounds=16)
 
 
 @pytest.mark.parametrize(("name", "bar"), [("kd", 1.10), ("pkd", 1.10), ("theseus", 1.25)])

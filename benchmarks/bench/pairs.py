@@ -25,10 +25,7 @@ def against(
     at_least: bool = True,
     rounds: int = 12,
 ) -> list[float]:
-    """Time both; record the median of rival / ours (`at_least`) or ours / rival under the words of `claim`.
-
-    Fails where the whole interval is on the wrong side of `bar`.
-    """  # fmt: skip
+    """Time both; record the median of rival / ours (`at_least`) or ours / rival under the words of `claim`."""
     seconds: list[float] = []
     for _ in range(2):
         rival()
@@ -47,9 +44,8 @@ def against(
 
 
 def record(benchmark: Any, ratios: np.ndarray[Any, Any], claim: str, bar: float, at_least: bool) -> None:
-    """Keep a figure with its interval beside the timing, and hold it against its bar."""
+    """Keep a figure with its interval and its bar beside the timing; `benchmarks.bench.compare` judges it."""
     low, high = median_interval(ratios)
     benchmark.extra_info |= {
         "claim": claim, "value": float(np.median(ratios)), "low": low, "high": high, "bar": bar, "at_least": at_least,
     }  # fmt: skip
-    assert high >= bar if at_least else low <= bar, f"{claim}: {low:.3f} to {high:.3f}, the bar is {bar}"

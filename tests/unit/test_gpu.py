@@ -84,7 +84,7 @@ def test_operations_of_a_theseus_step():
     assert theseus_units([False, True, False], 2, frozen_gradients=False) == 2 + 2 + 4
     assert theseus_units([False, True, False], 2, frozen_gradients=True) == 3 * 5
     mean = sum(theseus_units(list(gates), 2, False) for gates in product((False, True), repeat=6)) / 2**6
-    assert mean < find("theseus")(rate={"kind": "constant", "p": 0.5}).work(12, 6, 100)  # which counts all modules
+    assert mean == pytest.approx(find("theseus")(rate={"kind": "constant", "p": 0.5}).work(12, 6, 100))
 
 
 def test_shipped_lengths_are_those_of_the_task_table():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 
 import pytest
 import torch
@@ -24,6 +26,17 @@ def example(outputs: dict[str, torch.Tensor] | None = None) -> Batch:
 # the cost of training, in forward passes of one layer: forward is 1, backward 2 where weights train and 1 elsewhere
 
 
+def drawn(p: float) -> float:
+    """Layer passes of a step of Theseus, 12 to 6, over all 64 draws: forward; to the input where something below is
+    trained; to the weights of successors."""
+    mean = 0.0
+    for gates in itertools.product((False, True), repeat=6):
+        chance = math.prod(p if gate else 1 - p for gate in gates)
+        layers = [gate for gate in gates for _ in range(1 if gate else 2)]
+        mean += chance * sum(1 + gate + any(layers[:i]) for i, gate in enumerate(layers))
+    return mean
+
+
 @pytest.mark.parametrize(
     ("name", "options", "expected"),
     [
@@ -34,16 +47,22 @@ def example(outputs: dict[str, torch.Tensor] | None = None) -> Batch:
         ("predecessor", {}, 12 * 3.0),
         ("layerdrop", {"rate": 0.0}, 12 * 3.0),
         ("layerdrop", {"rate": 0.5}, 12 * 3.0 / 2),
-        ("theseus", {"rate": {"kind": "constant", "p": 1.0}}, 6 * 3.0),
-        # half the draws run one trained layer, the other half two frozen ones
-        ("theseus", {"rate": {"kind": "constant", "p": 0.5}}, 6 * (0.5 * 3.0 + 0.5 * 2 * 2.0)),
+        # the lowest layer has nothing below that needs a gradient
+        ("theseus", {"rate": {"kind": "constant", "p": 1.0}}, 6 * 3.0 - 1),
+        ("theseus", {"rate": {"kind": "constant", "p": 1.0}, "trainable": ["embeddings", "layers"]}, 6 * 3.0),
+        ("theseus", {"rate": {"kind": "constant", "p": 0.5}}, drawn(0.5)),
         ("theseus", {"rate": {"kind": "constant", "p": 0.5}, "clip": "all"}, 6 * (0.5 * 3.0 + 0.5 * 2 * 3.0)),
         # 50 of 100 steps at p = 0.5 and then 1
-        ("theseus", {"rate": {"kind": "constant", "p": 0.5, "reach": 50}}, 6 * (0.75 * 3.0 + 0.25 * 2 * 2.0)),
-        # p = 0, 0.1, .., 0.9 over ten steps and 1 in the other ninety: 0.945 in the mean
-        ("theseus", {"rate": {"kind": "linear", "base": 0.0, "reach": 10}}, 6 * (0.945 * 3.0 + 0.055 * 2 * 2.0)),
-        ("theseus", {"rate": {"kind": "constant", "p": 0.5}, "mix": "blend"}, 6 * (3.0 + 2 * 2.0)),
-        ("theseus", {"rate": {"kind": "constant", "p": 1.0}, "replace": [6]}, 3.0 + 10 * 2.0),
+        ("theseus", {"rate": {"kind": "constant", "p": 0.5, "reach": 50}}, (drawn(0.5) + 17) / 2),
+        # p = 0, 0.1, .., 0.9 over ten steps and 1 in the other ninety
+        (
+            "theseus",
+            {"rate": {"kind": "linear", "base": 0.0, "reach": 10}},
+            (sum(drawn(i / 10) for i in range(10)) + 90 * 17) / 100,
+        ),
+        # every module runs both; below the first one's nothing needs a gradient
+        ("theseus", {"rate": {"kind": "constant", "p": 0.5}, "mix": "blend"}, (2 + 2) + 5 * (3.0 + 2 * 2.0)),
+        ("theseus", {"rate": {"kind": "constant", "p": 1.0}, "replace": [6]}, 10 * 1.0 + 2.0),
     ],
 )
 def test_the_work_of_training_is_counted_by_layer(name, options, expected):
