@@ -139,6 +139,7 @@ def run(
 
 def _execute(planned: Plan, store: Store, runs: list[Run], workers: int | None, engine: str) -> int:
     from benchmarks.engine import WorkerDied, find_engine
+    from benchmarks.probe import probe_suite
     from benchmarks.show import Progress
     from benchmarks.workers import default_workers
 
@@ -148,6 +149,7 @@ def _execute(planned: Plan, store: Store, runs: list[Run], workers: int | None, 
     store.sweep()
     missing = [run for run in runs if not store.settled(run)]
     missing = _fetch(planned, missing)
+    probe_suite(planned, missing, say)
     store.write_suite(planned)
     with Progress(total=len(runs), done=len(runs) - len(missing)) as progress:
         try:

@@ -1,8 +1,8 @@
-"""What this machine can run: device, precision, threads, which data and encoders are at hand, and a determinism
-probe.
+"""What this machine can run: device, precision, threads, which data and encoders are at hand, and whether training
+repeats itself.
 
-The probe trains a small random encoder for a few Theseus steps twice and compares the weights bit for bit, in
-every precision: where that differs, no number of this machine can be expected to repeat.
+Every method trains a small random encoder for a few steps twice, in every precision, compared bit for bit
+(`benchmarks.probe`): where that differs, no number of this machine can be expected to repeat.
 """
 
 from __future__ import annotations
@@ -12,21 +12,20 @@ from typing import Any, Literal
 
 import torch
 
-from baselines import find
-from baselines.method import Batch, Given
+import baselines
 from benchmarks import device as devices
 from benchmarks.calibration import throughput
 from benchmarks.data import find_source, load_splits
-from benchmarks.encoder import EncoderSource, find_encoder, load_pretrained
+from benchmarks.encoder import find_encoder
 from benchmarks.errors import SuiteError
+from benchmarks.probe import looked_at, plainly
 from benchmarks.settings import Data, Device
 from benchmarks.suite import available, load_suite
-from benchmarks.tasks import GLUE, TASKS
+from benchmarks.tasks import GLUE
 from benchmarks.workers import best_workers, keep_throughput, possible_workers
 
-PROBE_SHAPE = {"vocab_size": 200, "hidden_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4,
-               "intermediate_size": 128, "max_position_embeddings": 64}  # fmt: skip
-PROBE_STEPS = 3
+PROBE_SHAPE = {"vocab_size": 200, "hidden_size": 64, "num_attention_heads": 4, "intermediate_size": 128,
+               "max_position_embeddings": 64}  # fmt: skip
 # What the workers are measured on: the demo's encoder and MiniLM's.
 SMALL_SHAPE = {"vocab_size": 1000, "hidden_size": 128, "num_attention_heads": 4, "intermediate_size": 512,
                "max_position_embeddings": 128}  # fmt: skip
@@ -35,34 +34,12 @@ MINILM_SHAPE = {"vocab_size": 30522, "hidden_size": 384, "num_attention_heads": 
 Precision = Literal["float32", "bfloat16"]
 
 
-def probe(precision: Precision, device: Literal["cpu", "cuda"]) -> str | None:
-    """Train a few steps twice; the first parameter that differs in any bit, or None."""
+def _probed(device: Literal["cpu", "cuda"], precision: Precision) -> str | None:
+    """The first method that does not repeat itself with its own options, and where; None if all do."""
     settings = devices.resolve(Device(device=device, precision=precision, threads=torch.get_num_threads()))
-    first, second = _probe_weights(settings), _probe_weights(settings)
-    return next((name for name in first if not torch.equal(first[name], second[name])), None)
-
-
-def _probe_weights(settings: Device) -> dict[str, torch.Tensor]:
-    source = EncoderSource("probe", "random", None, "random", 4, tuple(sorted(PROBE_SHAPE.items())))
-    method = find("theseus")()
-
-    def model() -> Any:
-        return load_pretrained(source, TASKS["rte"], 0, settings.attention)
-
-    trained = method.build(Given(model, model, 2, 0, PROBE_STEPS)).to(settings.device).train()
-    optimizer = torch.optim.AdamW(method.parameters(trained), lr=1e-3)
-    generator = torch.Generator().manual_seed(0)
-    for step in range(PROBE_STEPS):
-        torch.manual_seed(step)
-        ids = torch.randint(1, 200, (8, 24), generator=generator).to(settings.device)
-        labels = torch.randint(0, 2, (8,), generator=generator).to(settings.device)
-        with devices.precision(settings):
-            loss = method.loss(trained, Batch({"input_ids": ids}, labels, {}))
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        method.after_step(trained)
-    return {name: value.detach().cpu() for name, value in trained.state_dict().items()}
+    kinds = [plainly(name) for name in baselines.names()]
+    found = dict(zip(kinds, looked_at(kinds, PROBE_SHAPE, settings), strict=True))
+    return next((f"{kind.method}: {first}" for kind, first in found.items() if first), None)
 
 
 def _data() -> dict[str, str]:
@@ -92,9 +69,8 @@ def examine() -> dict[str, Any]:
     """Everything the doctor knows, as plain data."""
     cuda = torch.cuda.is_available()
     device: Literal["cpu", "cuda"] = "cuda" if cuda else "cpu"
-    torch.use_deterministic_algorithms(True)
     precisions: tuple[Precision, ...] = ("float32", "bfloat16")
-    differs = {precision: probe(precision, device) for precision in precisions}
+    differs = {precision: _probed(device, precision) for precision in precisions}
     return {
         "device": device,
         "device_name": devices.device_name(Device(device=device)),

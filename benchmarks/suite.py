@@ -68,6 +68,7 @@ class Suite(Config):
 
     `protocol`: which checkpoint is reported: the last, the best on dev (the paper's), or the best on `held_out`, a
     share of the training set that nobody trains on. `steps`: arms in the order in which each changes one thing.
+    `strict`: nothing starts on a machine where training does not repeat bit for bit (`benchmarks.probe`).
     """
 
     name: Slug
@@ -81,6 +82,7 @@ class Suite(Config):
     held_out: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     unequal_budget: bool = False
     keep_successors: bool = False
+    strict: bool = False
     comparison: Comparison
     encoder: Encoder
     data: Data = Data()

@@ -58,7 +58,7 @@ class Environment:
 def environment(results: Results) -> Environment:
     """Collate the manifests of every run that is there."""
     runs = [run for run in results.runs if run.manifest]
-    fields = tuple(field(label, (lookup(run, path) for run in runs)) for label, path, _ in FIELDS)
+    fields = tuple(field(label, (_shown(run, path) for run in runs)) for label, path, _ in FIELDS)
     if any(run.origin for run in runs):
         fields = (field("Origin", (run.origin or "run here" for run in runs)), *fields)
     names = sorted({str(name) for run in runs for name in as_mapping(run.manifest.get("packages"))})
@@ -68,6 +68,22 @@ def environment(results: Results) -> Environment:
     return Environment(
         fields, packages, tuple(_warnings(runs, fields, packages)), "".join(started[:1]), "".join(finished[-1:])
     )
+
+
+def _shown(run: Run, path: tuple[str, ...]) -> object:
+    value = lookup(run, path)
+    return probed(value) if path == ("determinism_probe",) else value
+
+
+def probed(value: object) -> object:
+    """A determinism probe in words; anything else as it is."""
+    probe = as_mapping(value)
+    if probe.get("bit_equal") is True:
+        return f"bit-equal over {as_text(probe.get('steps'))} steps"
+    if probe.get("bit_equal") is False:
+        firsts = (f"{arm}: {first}" for arm, first in sorted(as_mapping(probe.get("methods")).items()) if first)
+        return f"not bit-equal ({'; '.join(firsts)})"
+    return value
 
 
 def field(label: str, values: Iterable[object]) -> Field:
@@ -105,6 +121,13 @@ def _warnings(runs: list[Run], fields: tuple[Field, ...], packages: tuple[Field,
     dirty = sum(1 for run in runs if run.manifest.get("code_dirty"))
     if dirty:
         yield f"{dirty} of {len(runs)} runs come from a tree with uncommitted changes: the commit is not all that ran."
+    unequal = [run for run in runs if as_mapping(run.manifest.get("determinism_probe")).get("bit_equal") is False]
+    if unequal:
+        first = as_text(probed(unequal[0].manifest["determinism_probe"]))
+        yield (
+            f"{len(unequal)} of {len(runs)} runs come from a machine where training did not repeat bit for bit when it "
+            f"was probed ({first}): run again, they may give other numbers."
+        )
     watched = {label for label, _, serious in FIELDS if serious}
     differing = [f.label.lower() for f in fields if f.label in watched and f.differs]
     differing += [f"package {f.label}" for f in packages if f.differs]

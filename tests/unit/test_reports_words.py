@@ -95,6 +95,9 @@ def test_listed():
     assert listed(["a, b", "c", "d"]) == "a, b; c; and d"
 
 
+UNEQUAL = {"determinism_probe": {"bit_equal": False, "steps": 4, "methods": {"kd": "loss of step 1"}}}
+
+
 def changed(root: Path, task: str, arm: str, **changes) -> None:
     path = next((root / task / arm).glob("seed-1-*")) / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
@@ -119,12 +122,23 @@ def test_one_environment_warns_of_nothing(tmp_path):
         ({"code_hash": "0"}, "training code within one method"),
         ({"data_fingerprint": "0"}, "data within one task"),
         ({"code_dirty": True}, "uncommitted changes"),
+        (UNEQUAL, "runs come from a machine where training did not repeat bit for bit"),
+        (UNEQUAL, "kd: loss of step 1"),
     ],
 )
 def test_a_run_from_elsewhere_raises_a_banner(tmp_path, change, named):
     root = make_results(tmp_path, tasks=("rte",), seeds=(1, 2), arms=("kd", "theseus"))
     changed(root, "rte", "kd", **change)
     assert any(named in warning for warning in environment(read(root)).warnings)
+
+
+def test_the_determinism_probe_is_told_in_words(tmp_path):
+    root = make_results(tmp_path, tasks=("rte",), seeds=(1,), arms=("kd", "pkd", "theseus"))
+    changed(root, "rte", "kd", **UNEQUAL)
+    changed(root, "rte", "pkd", determinism_probe={"bit_equal": True, "steps": 4, "methods": {"pkd": None}})
+    told = dict((f.label, f.values) for f in environment(read(root)).fields)["Determinism probe"]
+    words = {"not recorded", "bit-equal over 4 steps", "not bit-equal (kd: loss of step 1)"}
+    assert {value for value, _ in told} == words
 
 
 def test_different_code_for_different_methods_is_no_warning(tmp_path):
