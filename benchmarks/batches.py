@@ -99,12 +99,17 @@ def tokenise(encoder: EncoderSource, source: Source, max_length: int, cache: Pat
             split: tokenise_split(_tokenizer(encoder), source.task, rows, max_length)
             for split, rows in load_splits(source).items()
         }
-    key = {"encoder": encoder.hash, "data": source.fingerprint, "columns": source.task.columns, "length": max_length,
-           "regression": source.task.regression, "code": hash_of("benchmarks.batches"),
-           "packages": packages(("tokenizers", "transformers"))}  # fmt: skip
-    arrays, _ = stored(cache, "tokens", key, lambda create: _keep(tokenise(encoder, source, max_length), create))
+    key = tokens_key(encoder, source, max_length)
+    arrays = stored(cache, "tokens", key, lambda create: _keep(tokenise(encoder, source, max_length), create)).arrays
     splits = sorted({name.rpartition("-")[0] for name in arrays})
     return {split: _kept(split, arrays) for split in splits}
+
+
+def tokens_key(encoder: EncoderSource, source: Source, max_length: int) -> dict[str, Any]:
+    """All that a task's tokens depend on."""
+    return {"encoder": encoder.hash, "data": source.fingerprint, "columns": source.task.columns, "length": max_length,
+            "regression": source.task.regression, "code": hash_of("benchmarks.batches"),
+            "packages": packages(("tokenizers", "transformers"))}  # fmt: skip
 
 
 _ARRAYS = ("ids", "types", "offsets", "labels", "idx")

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from benchmarks.arrays import Create, in_memory, stored
+from benchmarks.arrays import Check, Create, Stored, in_memory, stored
 from benchmarks.batches import Tokens, evaluation_batches
 from benchmarks.device import precision
 from benchmarks.settings import Device
@@ -52,10 +52,15 @@ def predecessor_outputs(
 
 
 def cached_outputs(
-    folder: Path, key: dict[str, Any], names: Collection[str], compute: Callable[[Create], object]
-) -> tuple[dict[str, torch.Tensor], float]:
-    """Outputs from `folder`, computed and kept if they are not there; and the seconds the computing took.
+    folder: Path,
+    key: dict[str, Any],
+    names: Collection[str],
+    compute: Callable[[Create], object],
+    check: Check | None = None,
+) -> Stored:
+    """Outputs from `folder`, computed and kept if they are not there.
 
-    `key` must hold everything the outputs depend on (predecessor, data, tokens, precision, device).
+    `key` must hold everything the outputs depend on (`benchmarks.outputs.cache_key`). `check` says what is wrong with
+    outputs that another process left, if anything.
     """
-    return stored(folder, "outputs", {**key, "outputs": sorted(names)}, compute)
+    return stored(folder, "outputs", {**key, "outputs": sorted(names)}, compute, check)

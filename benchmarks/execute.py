@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
@@ -27,10 +26,11 @@ from benchmarks import device as devices
 from benchmarks.batches import Tokens, tokenise
 from benchmarks.data import TRAIN
 from benchmarks.encoder import EncoderSource, load_finetuned, load_pretrained
-from benchmarks.evaluation import cached_outputs, logits, predecessor_outputs
+from benchmarks.evaluation import logits
 from benchmarks.held_out import split
 from benchmarks.identity import code_hash, surroundings
 from benchmarks.metrics import Scored, predict, score
+from benchmarks.outputs import outputs_of
 from benchmarks.plan import Run
 from benchmarks.store import Store, dump
 from benchmarks.streams import stream_seed
@@ -149,22 +149,6 @@ def _given(run: Run, store: Store) -> Given:
     return Given(predecessor, pretrained, run.modules, stream_seed(run.seed, "gates"), run.steps)
 
 
-def _outputs(run: Run, method: Method, given: Given, store: Store) -> tuple[dict[str, torch.Tensor], float]:
-    """The predecessor outputs the method needs, for every training example, and what they cost in seconds."""
-    needs = method.needs(run.suite_encoder.layers, run.modules)
-    if not needs:
-        return {}, 0.0
-    device = run.device
-    tokens, _ = split(tokens_of(run.suite_encoder, run, store)[TRAIN], run.held_out)
-    data = run.config["data"]
-    key = {name: data[name] for name in ("fingerprint", "columns", "max_length", "held_out")}
-    found, seconds = cached_outputs(
-        store.cache(), {**key, "predecessor": run.predecessor}, run.outputs,
-        lambda create: predecessor_outputs(given.predecessor().to(device.device), tokens, run.outputs, device, create),
-    )  # fmt: skip
-    return {name: found[name] for name in needs}, seconds
-
-
 def execute(run: Run, results: Path) -> dict[str, Any]:
     """Execute one run into the results folder; its result.json. Only Ctrl-C and the system stop it half-way."""
     store = Store(results)
@@ -214,7 +198,7 @@ def _train(run: Run, store: Store, folder: Path) -> tuple[dict[str, Any], dict[s
     method, given = run.build(), _given(run, store)
     if code_hash(run.method) != run.config["code"]:  # a worker reads the code when it starts, the plan was made before
         raise RuntimeError("the code that trains was changed after this run was planned: run the command again")
-    outputs, output_seconds = _outputs(run, method, given, store)
+    outputs, output_seconds, rebuilt = outputs_of(run, method, given, store)
     model = load_finetuned(Path(run.finetuned), run.device.attention) if run.finetuned else method.build(given)
     model.to(run.device.device)
     trainable = sum(parameter.numel() for parameter in method.parameters(model))
@@ -249,4 +233,4 @@ def _train(run: Run, store: Store, folder: Path) -> tuple[dict[str, Any], dict[s
     }
     seconds = {"setup": setup_seconds, "predecessor_outputs": output_seconds, "training": trained.train_seconds,
                "evaluation": trained.evaluation_seconds}  # fmt: skip
-    return result, {"seconds": {name: round(value, 3) for name, value in seconds.items()}}
+    return result, {"seconds": {name: round(value, 3) for name, value in seconds.items()}, "cache_rebuilt": rebuilt}

@@ -284,7 +284,7 @@ class _TaskPlanner:
             "finetuned": finetuned,
             "checkpoint": self.suite.protocol,
             "code": code_hash(run.method),
-            "packages": packages(("torch", "transformers", "tokenizers")),
+            "packages": packages(("torch", "transformers", "tokenizers", "numpy")),
         }
 
     def _data(self) -> dict[str, Any]:

@@ -184,11 +184,12 @@ def test_cached_predecessor_outputs_are_the_live_ones(name, tmp_path):
     def compute(create):
         return predecessor_outputs(predecessor, split, needs, CPU, create)
 
-    cached, _ = cached_outputs(tmp_path, {"key": 1}, needs, compute)
-    again, seconds = cached_outputs(tmp_path, {"key": 1}, needs, lambda: pytest.fail("computed twice"))
-    assert seconds == 0.0
+    cached = cached_outputs(tmp_path, {"key": 1}, needs, compute).arrays
+    found = cached_outputs(tmp_path, {"key": 1}, needs, lambda: pytest.fail("computed twice"))
+    again = found.arrays
+    assert found.seconds == 0.0
     assert all(torch.equal(cached[k], again[k]) for k in needs)
-    assert cached_outputs(tmp_path, {"key": 2}, needs, compute)[1] > 0.0
+    assert cached_outputs(tmp_path, {"key": 2}, needs, compute).seconds > 0.0
 
     def run(method):
         model, losses = method.build(settings), []

@@ -8,6 +8,7 @@ from multiprocessing import get_context
 import pytest
 import torch
 
+from benchmarks import arrays
 from benchmarks.arrays import stored
 
 
@@ -28,20 +29,19 @@ def same(found):
 
 
 def test_written_once_and_read_again(tmp_path):
-    found, seconds = stored(tmp_path, "made", {"of": [1, "a"]}, fill)
-    same(found)
-    assert seconds > 0
-    found, seconds = stored(tmp_path, "made", {"of": [1, "a"]}, never)
-    same(found)
-    assert seconds == 0
+    made = stored(tmp_path, "made", {"of": [1, "a"]}, fill)
+    same(made.arrays)
+    assert made.seconds > 0
+    found = stored(tmp_path, "made", {"of": [1, "a"]}, never)
+    same(found.arrays)
+    assert found.seconds == 0
     with pytest.raises(pytest.fail.Exception, match="twice"):
         stored(tmp_path, "made", {"of": [1, "b"]}, never)
 
 
 def test_writing_into_what_is_read_does_not_reach_the_disk(tmp_path):
-    found, _ = stored(tmp_path, "made", {}, fill)
-    found["numbers"].zero_()
-    same(stored(tmp_path, "made", {}, never)[0])
+    stored(tmp_path, "made", {}, fill).arrays["numbers"].zero_()
+    same(stored(tmp_path, "made", {}, never).arrays)
 
 
 def test_a_failure_leaves_nothing(tmp_path):
@@ -52,13 +52,34 @@ def test_a_failure_leaves_nothing(tmp_path):
     with pytest.raises(OSError, match="disk full"):
         stored(tmp_path, "made", {}, half)
     assert [path.name for path in tmp_path.iterdir() if not path.name.endswith(".lock")] == []
-    same(stored(tmp_path, "made", {}, fill)[0])
+    same(stored(tmp_path, "made", {}, fill).arrays)
 
 
-@pytest.mark.parametrize("damage", ["truncated", "missing", "index", "another key"])
-def test_what_is_damaged_or_anothers_is_made_again(tmp_path, damage):
+@pytest.fixture
+def another_process(monkeypatch):
+    """Forget what this process has opened, as a process that starts now has."""
+    return lambda: monkeypatch.setattr(arrays, "_opened", set())
+
+
+def folder_of(path):
+    return next(found for found in path.iterdir() if found.is_dir())
+
+
+DAMAGE = {
+    "truncated": "numbers.bin has 8 bytes instead of 60",
+    "missing": "cannot be read",
+    "index": "cannot be read",
+    "another key": "of another key",
+    "a bit": "numbers.bin is not what was written",
+    "no hash": "numbers.bin is not what was written",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_what_is_damaged_or_anothers_is_made_again_and_said_to_be(tmp_path, another_process, damage):
     stored(tmp_path, "made", {"is": 1}, fill)
-    folder = next(path for path in tmp_path.iterdir() if path.is_dir())
+    folder = folder_of(tmp_path)
+    index = json.loads((folder / "arrays.json").read_text(encoding="utf-8"))
     if damage == "truncated":
         with (folder / "numbers.bin").open("r+b") as file:
             file.truncate(8)
@@ -66,16 +87,85 @@ def test_what_is_damaged_or_anothers_is_made_again(tmp_path, damage):
         (folder / "half.bin").unlink()
     elif damage == "index":
         (folder / "arrays.json").write_text('{"key": {"is"', encoding="utf-8")
-    else:
-        index = json.loads((folder / "arrays.json").read_text(encoding="utf-8"))
+    elif damage == "another key":
         (folder / "arrays.json").write_text(json.dumps(index | {"key": {"is": 2}}), encoding="utf-8")
-    found, seconds = stored(tmp_path, "made", {"is": 1}, fill)
-    same(found)
-    assert seconds > 0
+    elif damage == "a bit":
+        flip(folder / "numbers.bin", 30)
+    else:
+        index["arrays"]["numbers"]["sha256"] = []
+        (folder / "arrays.json").write_text(json.dumps(index), encoding="utf-8")
+    another_process()
+    found = stored(tmp_path, "made", {"is": 1}, fill)
+    same(found.arrays)
+    assert found.seconds > 0
+    assert DAMAGE[damage] in found.rebuilt
+    assert stored(tmp_path, "made", {"is": 1}, never).rebuilt is None
+
+
+def flip(file, place):
+    with file.open("r+b") as opened:
+        opened.seek(place)
+        byte = opened.read(1)[0]
+        opened.seek(place)
+        opened.write(bytes([byte ^ 1]))
+
+
+def test_a_process_verifies_once(tmp_path, another_process, monkeypatch):
+    stored(tmp_path, "made", {}, fill)
+    hashed = []
+    monkeypatch.setattr(arrays, "_damaged_block", lambda file, hashes: hashed.append(file.name))
+    stored(tmp_path, "made", {}, never)
+    assert hashed == [], "what a process has written itself it believes"
+    another_process()
+    for _ in range(2):
+        stored(tmp_path, "made", {}, never)
+    assert hashed == ["half.bin", "numbers.bin"]
+
+
+def test_a_sample_of_a_large_files_blocks_is_verified(tmp_path, another_process, monkeypatch):
+    """Another sample in every process, so that damage is found in the end wherever it is."""
+    for name, value in (("BLOCK", 4), ("WHOLE", 32), ("SAMPLE", 5)):  # 15 blocks of one number
+        monkeypatch.setattr(arrays, name, value)
+    stored(tmp_path, "made", {}, fill)
+    flip(folder_of(tmp_path) / "numbers.bin", 30)
+
+    def opened_anew():
+        another_process()
+        return stored(tmp_path, "made", {}, fill).rebuilt
+
+    assert any(opened_anew() for _ in range(200))  # a sample is a third of the blocks
+
+
+def test_the_caller_checks_what_another_process_wrote(tmp_path, another_process):
+    def wrong(found):
+        return None if found["numbers"][0, 1] == 1.0 else "not the numbers"
+
+    def other(create):
+        create("numbers", (5, 3), torch.float32).zero_()
+
+    stored(tmp_path, "made", {}, other)
+    assert stored(tmp_path, "made", {}, never, wrong).rebuilt is None, "only what another process wrote"
+    another_process()
+    found = stored(tmp_path, "made", {}, fill, wrong)
+    assert found.rebuilt == "not the numbers"
+    same(found.arrays)
+
+
+def test_what_a_killed_writer_left_is_removed(tmp_path):
+    def killed(create):
+        create("numbers", (5, 3), torch.float32)
+        raise SystemExit
+
+    with pytest.raises(SystemExit):
+        stored(tmp_path, "made", {}, killed)
+    name = next(tmp_path.iterdir()).name.removesuffix(".lock")
+    (tmp_path / f".{name}-killed").mkdir()
+    same(stored(tmp_path, "made", {}, fill).arrays)
+    assert not list(tmp_path.glob(".made-*"))
 
 
 def _worker(folder, queue):
-    queue.put(stored(folder, "made", {}, fill)[1] > 0)
+    queue.put(stored(folder, "made", {}, fill).seconds > 0)
 
 
 def test_of_workers_that_need_it_at_once_one_writes(tmp_path):
