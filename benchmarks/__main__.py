@@ -1,6 +1,10 @@
 """`python -m benchmarks COMMAND`; see cli.py."""
 
-from benchmarks.cli import main
-
 if __name__ == "__main__":
+    from benchmarks.stopping import quit_on_signals
+
+    quit_on_signals()  # also while libraries are imported, and when all is done: no traceback for a Ctrl-C
+
+    from benchmarks.cli import main
+
     main()

@@ -1,30 +1,37 @@
 """Where runs execute. `local`: worker processes on this machine; `ray` is the seam for a cluster.
 
 Each worker computes with the suite's fixed number of threads, so a run's numbers do not depend on how many
-others run beside it. A run starts when its predecessor is done; predecessors and long runs go first.
+others run beside it. A run starts when its predecessor is done; predecessors and long runs go first. Any number of
+runners, here or on other machines, may work on one results folder: each takes the runs it can have a lease for
+(lease.py), waits for what the others have, and goes on with what a dead one left.
 """
 
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.errors import SuiteError
-from benchmarks.execute import execute
+from benchmarks.execute import RunOptions
+from benchmarks.faults import killed, reason
+from benchmarks.lease import Leases
+from benchmarks.outcome import fail
 from benchmarks.plan import Run
+from benchmarks.pool import Answer, Job, Pool
+from benchmarks.stopping import Signals
 from benchmarks.store import Store
-from benchmarks.workers import pool_of
+from benchmarks.terminal import say
 
 Report = Callable[[Run, dict[str, Any]], None]
-Engine = Callable[[Sequence[Run], Path, int, Report], None]
+Say = Callable[[str], None]
+Options = Mapping[str, RunOptions]  # by run id
+Engine = Callable[[Sequence[Run], Path, int, Report, Options, Say], None]
 
-
-class WorkerDied(RuntimeError):
-    """A worker process ended without an answer; what it ran has no result and will run again."""
+LOOK = 1.0  # seconds between two looks at what other runners do
+STOPPING = "stopping: finishing the step under way; Ctrl-C again stops at once"
+LEAVE = 2.0  # seconds a worker has to end by itself
 
 
 def find_engine(name: str) -> Engine:
@@ -36,46 +43,152 @@ def find_engine(name: str) -> Engine:
     raise SuiteError(f"unknown engine {name!r}: there is local (ray will follow)")
 
 
-def run_local(runs: Sequence[Run], results: Path, workers: int, report: Report) -> None:
-    """Execute `runs` (those already done left out by the caller) and `report` each as it ends.
+def run_local(
+    runs: Sequence[Run], results: Path, workers: int, report: Report, options: Options, say: Say = say
+) -> None:
+    """Execute `runs` (those already done left out by the caller) and `report` each as it ends, here or elsewhere.
 
-    Raises `WorkerDied` if the system kills a worker; KeyboardInterrupt passes through with all workers stopped.
+    Raises KeyboardInterrupt where a signal left some undone; all workers have ended by then.
     """
     if not runs:
         return
-    device = runs[0].device
-    pool = pool_of(min(workers, len(runs)), device)
-    try:
-        _schedule(pool, runs, results, report)
-    except BrokenProcessPool:
-        raise WorkerDied("a worker process was killed (out of memory?): run the same command to go on") from None
-    except BaseException:
-        for process in multiprocessing.active_children():
-            process.terminate()
-        raise
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+    pool = Pool(min(workers, len(runs)), runs[0].device)
+    with Signals() as signals, Leases(results) as leases:
+        try:
+            _Schedule(runs, Store(results), pool, leases, signals, options, report, say).work()
+        except BaseException:
+            pool.close()
+            raise
+        pool.close(LEAVE)
 
 
-def _schedule(pool: ProcessPoolExecutor, runs: Sequence[Run], results: Path, report: Report) -> None:
-    handed_on = {name for run in runs for name in run.inputs}
-    waiting = sorted(runs, key=lambda run: (run.id not in handed_on, -run.steps * run.layers))
-    open_ids = {run.id for run in runs}
-    store = Store(results)
-    active: dict[Future[dict[str, Any]], Run] = {}
-    while waiting or active:
-        ready = [run for run in waiting if not run.inputs & open_ids]
-        waiting = [run for run in waiting if run.inputs & open_ids]
-        for run in ready:
-            if reason := store.cannot_start(run):  # no result, so it runs once what it needs is there
-                report(run, {"status": "failed", "reason": f"not started: {reason}"})
-                open_ids.discard(run.id)
+class _Schedule:
+    """What is to be done, what is under way here, and what other runners have."""
+
+    def __init__(
+        self, runs: Sequence[Run], store: Store, pool: Pool, leases: Leases, signals: Signals, options: Options,
+        report: Report, say: Say,
+    ) -> None:  # fmt: skip
+        handed_on = {name for run in runs for name in run.inputs}
+        order = sorted(runs, key=lambda run: (run.id not in handed_on, -run.steps * run.layers))
+        self.open = {run.id: run for run in order}
+        self.before = {run.id: store.stamp(run) for run in runs}
+        self.suspects: list[str] = []  # their worker was killed: to be run again, alone
+        self.alone: str | None = None
+        self.elsewhere: set[str] = set()
+        self.looked = -LOOK
+        self.told: set[str] = set()  # to stop
+        self.store, self.pool, self.leases, self.signals = store, pool, leases, signals
+        self.options, self.report, self.say = options, report, say
+
+    def work(self) -> None:
+        stopping = False
+        while self.open:
+            if self.signals.requested and not stopping:
+                stopping = True
+                self.say(STOPPING)
+                self.pool.stop()
+            if stopping and not self.pool.active:
+                raise KeyboardInterrupt
+            if not stopping:
+                self._look()
+                self._start()
+            for answer in self.pool.wait(LOOK if self.open else 0.0, [self.signals.wake]):
+                self._take(answer, stopping)
+            self.signals.drain()
+
+    def _look(self) -> None:
+        """See what other runners have, which of theirs are finished, and whether they have taken ours."""
+        now = time.monotonic()
+        if now - self.looked < LOOK:
+            return
+        self.looked = now
+        before, self.elsewhere = self.elsewhere, self.leases.elsewhere()
+        for run_id in (before - self.elsewhere) & self.open.keys():
+            self._done_elsewhere(self.open[run_id])
+        lost = self.leases.lost() - self.told
+        self.pool.stop(lost)
+        self.told |= lost
+
+    def _start(self) -> None:
+        """Start what is ready and can be had, as long as there are workers for it; then a suspect, alone."""
+        if self.alone is not None:
+            return
+        for run in list(self.open.values()):
+            if self.pool.free <= 0:
+                return
+            if run.id not in self.suspects and self._ready(run):
+                self._lease_and_start(run)
+        if self.pool.active:
+            return
+        for run in [self.open[run_id] for run_id in self.suspects if run_id in self.open]:
+            if self._ready(run) and self._lease_and_start(run):
+                self.alone = run.id
+                return
+
+    def _ready(self, run: Run) -> bool:
+        if run.id not in self.open or run.inputs & self.open.keys() or run.id in self.elsewhere:
+            return False
+        return all(job.run.id != run.id for job in self.pool.active)
+
+    def _lease_and_start(self, run: Run) -> bool:
+        """Start it, unless somebody else has it or had it, or what it needs will never be there."""
+        if self._done_elsewhere(run):
+            return False
+        if missing := self.store.cannot_start(run):  # no result, so it runs once what it needs is there
+            self._close(run, {"status": "failed", "reason": f"not started: {missing}"})
+            return False
+        try:
+            ticket = self.leases.acquire(run.id)
+        except OSError as error:
+            self._close(run, {"status": "failed", "reason": f"not started: {reason(error, run)}"})
+            return False
+        if ticket is None:
+            self.elsewhere.add(run.id)  # until the next look
+            return False
+        if self._done_elsewhere(run):  # between the look before and the lease
+            self.leases.release(run.id)
+            return False
+        self.told.discard(run.id)
+        self.pool.start(Job(run, self.store.path, self.options[run.id], ticket))
+        return True
+
+    def _done_elsewhere(self, run: Run) -> bool:
+        """Has another runner finished it since we began? A failure of before is tried again, one of now is not."""
+        stamp = self.store.stamp(run)
+        result = self.store.result(run) if stamp else None
+        if result is None:
+            return False
+        failed_now = result["status"] == "failed" and stamp != self.before[run.id]
+        if not failed_now and not self.store.settled(run):
+            return False
+        self._close(run, {**result, "elsewhere": True})
+        return True
+
+    def _take(self, answer: Answer, stopping: bool) -> None:
+        """A worker's job ended."""
+        run, result = answer.job.run, answer.result
+        was_alone, self.alone = self.alone == run.id, None if self.alone == run.id else self.alone
+        if result is None and not stopping:
+            died = killed(answer.exitcode)
+            if was_alone:
+                result = self._failed(run, died)
             else:
-                active[pool.submit(execute, run, results)] = run
-        if not active:
-            continue
-        done, _ = wait(active, return_when=FIRST_COMPLETED)
-        for future in done:
-            run = active.pop(future)
-            report(run, future.result())
-            open_ids.discard(run.id)
+                self.suspects.append(run.id)
+                self.say(f"warning: {run.task.name} {run.arm} seed {run.seed}: {died}; it will run again, alone")
+        if result is not None and result["status"] != "interrupted":
+            self._close(run, result)
+        self.leases.release(run.id)
+
+    def _failed(self, run: Run, why: str) -> dict[str, Any] | None:
+        """Write down the failure of a run whose worker cannot; None where it is no longer ours."""
+        if not self.leases.held(run.id):
+            return None
+        try:
+            return fail(run, self.store, why, {"determinism_probe": self.options[run.id].probe})
+        except OSError as error:
+            return {"status": "failed", "reason": f"{why}; not written down: {reason(error, run)}"}
+
+    def _close(self, run: Run, result: dict[str, Any]) -> None:
+        del self.open[run.id]
+        self.report(run, result)

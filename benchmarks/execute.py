@@ -18,21 +18,24 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from baselines.method import Given, Method
 from benchmarks import device as devices
+from benchmarks import outcome
 from benchmarks.batches import Tokens, tokenise
 from benchmarks.data import TRAIN
 from benchmarks.encoder import EncoderSource, load_finetuned, load_pretrained
-from benchmarks.evaluation import logits
+from benchmarks.evaluation import cached_outputs, logits, predecessor_outputs
+from benchmarks.faults import reason
 from benchmarks.held_out import split
-from benchmarks.identity import code_hash, surroundings
+from benchmarks.identity import code_hash
 from benchmarks.metrics import Scored, predict, score
-from benchmarks.outputs import outputs_of
 from benchmarks.plan import Run
-from benchmarks.store import Store, dump
+from benchmarks.stopping import Stopped
+from benchmarks.store import Store
 from benchmarks.streams import stream_seed
 from benchmarks.training import Diverged, Point, Trained, train
 
@@ -149,8 +152,32 @@ def _given(run: Run, store: Store) -> Given:
     return Given(predecessor, pretrained, run.modules, stream_seed(run.seed, "gates"), run.steps)
 
 
-def execute(run: Run, results: Path) -> dict[str, Any]:
-    """Execute one run into the results folder; its result.json. Only Ctrl-C and the system stop it half-way."""
+def _outputs(run: Run, method: Method, given: Given, store: Store) -> tuple[dict[str, torch.Tensor], float]:
+    """The predecessor outputs the method needs, for every training example, and what they cost in seconds."""
+    needs = method.needs(run.suite_encoder.layers, run.modules)
+    if not needs:
+        return {}, 0.0
+    device = run.device
+    tokens, _ = split(tokens_of(run.suite_encoder, run, store)[TRAIN], run.held_out)
+    data = run.config["data"]
+    key = {name: data[name] for name in ("fingerprint", "columns", "max_length", "held_out")}
+    found, seconds = cached_outputs(
+        store.cache(), {**key, "predecessor": run.predecessor}, run.outputs,
+        lambda create: predecessor_outputs(given.predecessor().to(device.device), tokens, run.outputs, device, create),
+    )  # fmt: skip
+    return {name: found[name] for name in needs}, seconds
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a run is executed, where that changes none of its numbers."""
+
+    checkpoint_seconds: float = 60.0
+    probe: dict[str, Any] | None = None
+
+
+def execute(run: Run, results: Path, options: RunOptions = RunOptions()) -> dict[str, Any]:
+    """Execute one run into the results folder; its result.json. Raises `Stopped` where it was asked to stop."""
     store = Store(results)
     started = datetime.now(UTC)
     devices.reset_peak_memory(run.device)
@@ -161,34 +188,15 @@ def execute(run: Run, results: Path) -> dict[str, Any]:
         result, extra = _train(run, store, folder)
     except Diverged as error:
         result = {"status": "diverged", "reason": str(error)}
+    except Stopped:
+        store.discard()
+        raise
     except Exception as error:  # recorded as the run's outcome: one fault must not end a grid of days
-        result = {"status": "failed", "reason": f"{type(error).__name__}: {' '.join(str(error).split())}"}
+        result = {"status": "failed", "reason": reason(error, run)}
     peak = devices.peak_memory(run.device)
-    result = {"schema": 1, "run_id": run.id, **{name: None for name in RESULT}, **result, "peak_memory_bytes": peak}
-    manifest = {
-        "schema": 1,
-        "run_id": run.id,
-        "started": started.isoformat(timespec="seconds"),
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        **surroundings(),
-        "code_hash": run.config["code"],
-        "device": run.config["device"],
-        "device_name": devices.device_name(run.device),
-        "data_fingerprint": run.config["data"]["fingerprint"],
-        "encoder_hash": run.encoder.hash,
-        "predecessor": run.predecessor,
-        "determinism_probe": None,
-        "peak_memory_bytes": peak,
-        **extra,
-    }
-    for name, value in (("config", run.config), ("manifest", manifest), ("result", result)):
-        (folder / f"{name}.json").write_text(dump(value), encoding="utf-8")
+    result = outcome.write(run, folder, started, result, extra, peak)
     store.finish(run, folder)
     return result
-
-
-RESULT = ("status", "reason", "last", "selected", "held_out", "evaluations", "steps", "epochs", "layers", "parameters",
-          "trainable_parameters", "train_seconds", "examples_per_second")  # fmt: skip
 
 
 def _train(run: Run, store: Store, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -198,7 +206,7 @@ def _train(run: Run, store: Store, folder: Path) -> tuple[dict[str, Any], dict[s
     method, given = run.build(), _given(run, store)
     if code_hash(run.method) != run.config["code"]:  # a worker reads the code when it starts, the plan was made before
         raise RuntimeError("the code that trains was changed after this run was planned: run the command again")
-    outputs, output_seconds, rebuilt = outputs_of(run, method, given, store)
+    outputs, output_seconds = _outputs(run, method, given, store)
     model = load_finetuned(Path(run.finetuned), run.device.attention) if run.finetuned else method.build(given)
     model.to(run.device.device)
     trainable = sum(parameter.numel() for parameter in method.parameters(model))
@@ -233,4 +241,4 @@ def _train(run: Run, store: Store, folder: Path) -> tuple[dict[str, Any], dict[s
     }
     seconds = {"setup": setup_seconds, "predecessor_outputs": output_seconds, "training": trained.train_seconds,
                "evaluation": trained.evaluation_seconds}  # fmt: skip
-    return result, {"seconds": {name: round(value, 3) for name, value in seconds.items()}, "cache_rebuilt": rebuilt}
+    return result, {"seconds": {name: round(value, 3) for name, value in seconds.items()}}

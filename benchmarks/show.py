@@ -136,7 +136,7 @@ class Progress:
 
     def __enter__(self) -> Progress:
         word = "nothing to do" if self.done == self.total else f"{self.total - self.done} to do"
-        self._line(f"{self.done} of {self.total} runs done, {word}")
+        self.say(f"{self.done} of {self.total} runs done, {word}")
         self.bar.start()
         self.task = self.bar.add_task("runs", total=self.total, completed=self.done)
         return self
@@ -146,7 +146,8 @@ class Progress:
     ) -> None:
         self.bar.stop()
 
-    def _line(self, text: str) -> None:
+    def say(self, text: str) -> None:
+        """A line beside the bar."""
         self.console.print(plain(text), markup=False, soft_wrap=True)  # a failure's reason quotes what it met
 
     def report(self, run: Run, result: dict[str, Any]) -> None:
@@ -158,5 +159,7 @@ class Progress:
         else:
             outcome = f"{result['status']}: {result['reason']}"
             self.failed += result["status"] == "failed"  # a divergence is a finding, not a fault
+        if result.get("elsewhere"):
+            outcome += ", by another runner"
         elapsed = duration(time.monotonic() - self.started)
-        self._line(f"[{self.done}/{self.total}] {run.task.name} {run.arm} seed {run.seed}: {outcome}  [{elapsed}]")
+        self.say(f"[{self.done}/{self.total}] {run.task.name} {run.arm} seed {run.seed}: {outcome}  [{elapsed}]")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
-import platform
-import re
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -14,7 +13,9 @@ from typing import Any
 
 from benchmarks.arms import Arm
 from benchmarks.errors import SuiteError
+from benchmarks.owner import HOST
 from benchmarks.plan import PREDECESSOR, PREDECESSOR_ARM, Plan, Run
+from benchmarks.stopping import Stopped, lost
 from benchmarks.tasks import AT_CHANCE, find_task
 
 
@@ -33,7 +34,6 @@ def _replace(path: Path, text: str) -> None:
     Path(partial).replace(path)
 
 
-HOST = re.sub(r"[^A-Za-z0-9]", "", platform.node()) or "here"
 # folders of one machine are nobody else's
 LOCAL: dict[str, Any] = {"data": {"path"}, "encoder": {"path"}, "predecessor": {"paths"}}
 OWN_ENCODER = {"encoder": {"path"}}
@@ -68,6 +68,16 @@ class Store:
     def result(self, run: Run) -> dict[str, Any] | None:
         """A run's result.json, else None."""
         return _read_json(self.path / run.folder / "result.json")
+
+    def stamp(self, run: Run) -> tuple[int, int] | None:
+        """Changes whenever another result.json takes a run's place; None without one."""
+        folder = self.path / run.folder
+        try:
+            os.listdir(folder.parent)  # opening it is what makes a network file system look again
+            found = (folder / "result.json").stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns
 
     def seconds(self, run: Run) -> float | None:
         """How long a finished run took, from loading to writing."""
@@ -104,6 +114,10 @@ class Store:
     def cache(self) -> Path:
         return self.path / "cache"
 
+    def checkpoints(self, run: Run) -> Path:
+        """Where the state of a run under way is kept."""
+        return self.path / ".checkpoints" / run.id
+
     def start(self) -> Path:
         """An empty folder to fill; `finish` makes it the run's."""
         parent = self.path / ".partial"
@@ -111,7 +125,13 @@ class Store:
         return Path(tempfile.mkdtemp(dir=parent, prefix=f"{HOST}-{os.getpid()}-"))
 
     def finish(self, run: Run, filled: Path) -> None:
-        """Move a filled folder into place in one rename, over what an earlier, failed attempt left there."""
+        """Move a filled folder into place in one rename, over what an earlier, failed attempt left there.
+
+        Raises `Stopped`, with nothing changed, where the run is another runner's by now or settled already.
+        """
+        if lost() or self.settled(run):
+            self.discard()
+            raise Stopped("another runner has taken this run")
         for path in filled.rglob("*"):
             if path.is_file():
                 with path.open("rb") as file:
@@ -121,10 +141,17 @@ class Store:
         filled.chmod(0o755)
         if final.exists():
             final.rename(self.start() / "earlier")
-        filled.rename(final)
-        self._remove_own()
+        try:
+            filled.rename(final)
+        except OSError as error:
+            self.discard()
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):  # somebody was there first
+                raise Stopped("another runner has finished this run") from None
+            raise
+        self.discard()
 
-    def _remove_own(self) -> None:
+    def discard(self) -> None:
+        """Remove what this process began to fill."""
         for folder in (self.path / ".partial").glob(f"{HOST}-{os.getpid()}-*"):
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -9,6 +9,7 @@ whatever leaves here is one line without control or format characters, cut at `l
 
 from __future__ import annotations
 
+import sys
 import unicodedata
 
 from benchmarks.limits import MESSAGE
@@ -22,3 +23,8 @@ def plain(text: str, limit: int = MESSAGE) -> str:
     spaced = "".join(" " if c.isspace() else c for c in head)
     line = " ".join("".join(c for c in spaced if unicodedata.category(c) not in DROPPED).split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def say(text: str) -> None:
+    """A line for people, on stderr: stdout is for documents."""
+    print(plain(text), file=sys.stderr, flush=True)

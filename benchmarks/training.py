@@ -24,6 +24,7 @@ from benchmarks.dropout import MaskStream, streamed
 from benchmarks.groups import LengthGroups
 from benchmarks.schedule import learning_rate, planned_steps, steps_per_epoch
 from benchmarks.settings import Device, Training
+from benchmarks.stopping import check
 from benchmarks.streams import stream_seed
 
 
@@ -171,6 +172,8 @@ def train(
                 evaluation_seconds += time.monotonic() - paused
                 since, total = 0, torch.zeros_like(total)
                 model.train()
+            if done < steps:
+                check()
     synchronise(device.device)
     return Trained(steps, examples, time.monotonic() - started - evaluation_seconds, evaluation_seconds)
 

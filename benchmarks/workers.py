@@ -65,8 +65,8 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "theseus-bench"
 
 
-def pool_of(workers: int, device: Device) -> ProcessPoolExecutor:
-    """Fresh processes under the suite's device settings, each with its own threads."""
+def set_environment(device: Device) -> None:
+    """What workers read when they start; before any of them is made."""
     os.environ |= {
         "OMP_NUM_THREADS": str(device.threads),  # read when a worker loads torch
         "TOKENIZERS_PARALLELISM": "false",
@@ -75,13 +75,23 @@ def pool_of(workers: int, device: Device) -> ProcessPoolExecutor:
         "MALLOC_MMAP_THRESHOLD_": str(2**30),
         "MALLOC_TRIM_THRESHOLD_": str(2**33),
     }
+
+
+def pool_of(workers: int, device: Device) -> ProcessPoolExecutor:
+    """Fresh processes under the suite's device settings, each with its own threads, for what measures."""
+    set_environment(device)
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(device,))
+    return ProcessPoolExecutor(workers, context, initializer=_start_measuring, initargs=(device,))
 
 
-def _start_worker(device: Device) -> None:
+def _start_measuring(device: Device) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    start_worker(device)
+
+
+def start_worker(device: Device) -> None:
+    """Called once in every process that computes, before it does."""
     threading.Thread(target=_follow_parent, daemon=True).start()
     devices.apply(device)
 

@@ -102,7 +102,7 @@ def test_run_by_run_the_exit_codes_of_the_contract(tmp_path, capfd):
 
 
 def test_the_baseline_of_the_results_suite_is_the_default(tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr("benchmarks.cli.ACCEPTED", tmp_path)
+    monkeypatch.setattr("benchmarks.cli_results.ACCEPTED", tmp_path)
     results = make_results(tmp_path / "r")
     assert cli("drift", results) == 4
     assert cli("accept", results) == 0
