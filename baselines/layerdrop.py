@@ -87,6 +87,17 @@ class LayerDrop(Method):
         assert isinstance(model, DroppingModel)
         model.draw()
 
+    def state(self, model: nn.Module) -> dict[str, torch.Tensor]:
+        assert isinstance(model, DroppingModel)
+        dropped = torch.tensor([layer.dropped for layer in model.dropping])
+        return {"generator": model.generator.get_state(), "dropped": dropped}
+
+    def restore(self, model: nn.Module, state: dict[str, torch.Tensor]) -> None:
+        assert isinstance(model, DroppingModel)
+        model.generator.set_state(state["generator"])
+        for layer, dropped in zip(model.dropping, state["dropped"].tolist(), strict=True):
+            layer.dropped = dropped
+
     def successor(self, model: nn.Module) -> Any:
         assert isinstance(model, DroppingModel)
         return model.pruned()

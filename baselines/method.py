@@ -145,6 +145,13 @@ class Method(BaseModel, ABC):
     def after_step(self, model: nn.Module) -> None:
         """Called after every optimizer step."""
 
+    def state(self, model: nn.Module) -> dict[str, torch.Tensor]:
+        """What a run that goes on later needs beside weights and optimizer: generators, draws, counters."""
+        return {}
+
+    def restore(self, model: nn.Module, state: dict[str, torch.Tensor]) -> None:
+        """Go on from where `state` was taken."""
+
     def replacing_rate(self, model: nn.Module) -> float | None:
         """p(t) of the step that is due, for methods that have one."""
         return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Annotated, Any, Literal
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import nn
 
@@ -135,6 +136,12 @@ class TheseusMethod(Method):
 
     def after_step(self, model: nn.Module) -> None:
         self._theseus(model).step()
+
+    def state(self, model: nn.Module) -> dict[str, torch.Tensor]:
+        return self._theseus(model).state_dict()
+
+    def restore(self, model: nn.Module, state: dict[str, torch.Tensor]) -> None:
+        self._theseus(model).load_state_dict(state)
 
     def replacing_rate(self, model: nn.Module) -> float | None:
         return self._theseus(model).rate

@@ -150,15 +150,14 @@ def tokenise_split(tokenizer: Any, task: Task, rows: Any, max_length: int) -> To
     )
 
 
-def training_rows(seed: int, examples: int, batch_size: int, steps: int) -> Iterator[torch.Tensor]:
-    """The members of each batch in order, one (n,) tensor a step; the last batch of an epoch may be smaller."""
-    epoch, given = 0, 0
-    while given < steps:
-        order = epoch_order(seed, epoch, examples)
-        for rows in order.split(batch_size)[: steps - given]:
-            yield rows
-            given += 1
-        epoch += 1
+def training_rows(seed: int, examples: int, batch_size: int, steps: int, start: int = 0) -> Iterator[torch.Tensor]:
+    """The members of each batch from step `start` on, one (n,) tensor a step; an epoch's last batch may be smaller."""
+    per_epoch = -(-examples // batch_size)
+    for step in range(start, steps):
+        epoch, place = divmod(step, per_epoch)
+        if step == start or place == 0:
+            batches = epoch_order(seed, epoch, examples).split(batch_size)
+        yield batches[place]
 
 
 def micro_batches(

@@ -29,8 +29,8 @@ from benchmarks.encoder import EncoderSource, load_pretrained
 from benchmarks.evaluation import logits
 from benchmarks.rates import Rates
 from benchmarks.settings import Device, Training
+from benchmarks.stepping import stepping
 from benchmarks.tasks import find_task
-from benchmarks.training import stepping
 from benchmarks.workers import pool_of
 
 MEASURED = ((1, 8), (2, 8), (1, 32), (1, 96), (2, 96))  # layers and tokens of a sentence

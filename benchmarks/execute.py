@@ -8,129 +8,30 @@ the reason.
 
 from __future__ import annotations
 
-import copy
 import json
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
-import torch
-from numpy.typing import NDArray
-from torch import nn
-
-from baselines.method import Given, Method
+from baselines.method import Given
 from benchmarks import device as devices
 from benchmarks import outcome
 from benchmarks.batches import Tokens, tokenise
+from benchmarks.checkpoint import Checkpoints
 from benchmarks.data import TRAIN
 from benchmarks.encoder import EncoderSource, load_finetuned, load_pretrained
-from benchmarks.evaluation import cached_outputs, logits, predecessor_outputs
+from benchmarks.evaluations import Evaluations, RunSaver
 from benchmarks.faults import reason
 from benchmarks.held_out import split
 from benchmarks.identity import code_hash
-from benchmarks.metrics import Scored, predict, score
+from benchmarks.outputs import outputs_of
 from benchmarks.plan import Run
 from benchmarks.stopping import Stopped
 from benchmarks.store import Store
 from benchmarks.streams import stream_seed
 from benchmarks.training import Diverged, Point, Trained, train
-
-
-@dataclass(frozen=True)
-class Evaluated:
-    """One checkpoint as it was evaluated: dev scores and logits by split, and its score on the held-out share."""
-
-    point: Point
-    scored: Scored
-    logits: dict[str, NDArray[np.float32]]
-    held_out: float | None
-
-    def document(self) -> dict[str, Any]:
-        """As result.json has it."""
-        return {
-            "step": self.point.step,
-            "epoch": round(self.point.epoch, 6),
-            "metrics": self.scored.metrics,
-            "score": self.scored.score,
-            "flags": self.scored.flags,
-            "held_out_score": self.held_out,
-        }
-
-
-PROTOCOLS = ("last", "selected", "held_out")
-
-
-@dataclass
-class Evaluations:
-    """The evaluations of a run as they come in: the log, and what each protocol keeps: the last, the best on dev,
-    the best on the held-out share (the first of equals)."""
-
-    run: Run
-    method: Method
-    dev: dict[str, Tokens]
-    held_out: Tokens | None
-    log: list[dict[str, Any]] = field(default_factory=list)
-    kept: dict[str, Evaluated] = field(default_factory=dict)
-    weights: Any = None  # of the checkpoint that the suite reports (and so hands on), unless that is the last
-
-    def add(self, model: nn.Module, point: Point) -> None:
-        found = {split: logits(model, tokens, self.run.device) for split, tokens in self.dev.items()}
-        if not all(np.isfinite(values).all() for values in found.values()):
-            raise Diverged(f"logits are not finite at step {point.step}")
-        scored = score(self.run.task, found, {split: tokens.labels.numpy() for split, tokens in self.dev.items()})
-        evaluated = Evaluated(point, scored, found, self._held_out_score(model))
-        self._keep(model, evaluated)
-        self.log.append(
-            {
-                "step": point.step,
-                "epoch": round(point.epoch, 6),
-                "loss": point.loss,
-                "learning_rate": point.learning_rate,
-                "replacing_rate": point.replacing_rate,
-                "gradient_norm": point.gradient_norm,
-                "metrics": scored.metrics,
-                "score": scored.score,
-                "held_out_score": evaluated.held_out,
-            }
-        )
-
-    def _held_out_score(self, model: nn.Module) -> float | None:
-        if self.held_out is None:
-            return None
-        given = {"held out": logits(model, self.held_out, self.run.device)}
-        return score(self.run.task, given, {"held out": self.held_out.labels.numpy()}).score
-
-    def _keep(self, model: nn.Module, new: Evaluated) -> None:
-        changed = {"last"}
-        best, chosen = self.kept.get("selected"), self.kept.get("held_out")
-        if best is None or new.scored.score > best.scored.score:
-            changed.add("selected")
-        if new.held_out is not None and (chosen is None or chosen.held_out is None or new.held_out > chosen.held_out):
-            changed.add("held_out")
-        self.kept |= dict.fromkeys(changed, new)
-        reported = self.run.config["checkpoint"]
-        if self.run.keep_successor and reported != "last" and reported in changed:
-            self.weights = copy.deepcopy(self.method.successor(model)).cpu()
-
-    def documents(self) -> dict[str, Any]:
-        """The checkpoints of result.json; null for a protocol the suite's data does not allow."""
-        return {name: self.kept[name].document() if name in self.kept else None for name in PROTOCOLS}
-
-    def predictions(self) -> pd.DataFrame:
-        """predictions.parquet: every kept checkpoint, dev split and example."""
-        frames = []
-        for checkpoint in (protocol for protocol in PROTOCOLS if protocol in self.kept):
-            for name, values in self.kept[checkpoint].logits.items():
-                frame = pd.DataFrame({"checkpoint": checkpoint, "split": name, "idx": self.dev[name].idx.numpy()})
-                frame["label"] = self.dev[name].labels.numpy()
-                frame["prediction"] = predict(self.run.task, values)
-                frame["logits"] = list(values)
-                frames.append(frame)
-        return pd.concat(frames, ignore_index=True)
 
 
 def tokens_of(encoder: EncoderSource, run: Run, store: Store) -> dict[str, Tokens]:
@@ -152,27 +53,11 @@ def _given(run: Run, store: Store) -> Given:
     return Given(predecessor, pretrained, run.modules, stream_seed(run.seed, "gates"), run.steps)
 
 
-def _outputs(run: Run, method: Method, given: Given, store: Store) -> tuple[dict[str, torch.Tensor], float]:
-    """The predecessor outputs the method needs, for every training example, and what they cost in seconds."""
-    needs = method.needs(run.suite_encoder.layers, run.modules)
-    if not needs:
-        return {}, 0.0
-    device = run.device
-    tokens, _ = split(tokens_of(run.suite_encoder, run, store)[TRAIN], run.held_out)
-    data = run.config["data"]
-    key = {name: data[name] for name in ("fingerprint", "columns", "max_length", "held_out")}
-    found, seconds = cached_outputs(
-        store.cache(), {**key, "predecessor": run.predecessor}, run.outputs,
-        lambda create: predecessor_outputs(given.predecessor().to(device.device), tokens, run.outputs, device, create),
-    )  # fmt: skip
-    return {name: found[name] for name in needs}, seconds
-
-
 @dataclass(frozen=True)
 class RunOptions:
     """How a run is executed, where that changes none of its numbers."""
 
-    checkpoint_seconds: float = 60.0
+    checkpoint_seconds: float = 60.0  # between two checkpoints of a run
     probe: dict[str, Any] | None = None
 
 
@@ -182,10 +67,11 @@ def execute(run: Run, results: Path, options: RunOptions = RunOptions()) -> dict
     started = datetime.now(UTC)
     devices.reset_peak_memory(run.device)
     folder = store.start()
+    checkpoints = Checkpoints(store.checkpoints(run), run.id, run.config, options.checkpoint_seconds)
     result: dict[str, Any]
     extra: dict[str, Any] = {}
     try:
-        result, extra = _train(run, store, folder)
+        result, extra = _train(run, store, folder, checkpoints)
     except Diverged as error:
         result = {"status": "diverged", "reason": str(error)}
     except Stopped:
@@ -196,21 +82,24 @@ def execute(run: Run, results: Path, options: RunOptions = RunOptions()) -> dict
     peak = devices.peak_memory(run.device)
     result = outcome.write(run, folder, started, result, extra, peak)
     store.finish(run, folder)
+    if result["status"] == "done":
+        checkpoints.discard()
     return result
 
 
-def _train(run: Run, store: Store, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def _train(run: Run, store: Store, folder: Path, checkpoints: Checkpoints) -> tuple[dict[str, Any], dict[str, Any]]:
     clock = time.monotonic()
     splits = tokens_of(run.tokenizer, run, store)
     train_tokens, held_out = split(splits[TRAIN], run.held_out)
     method, given = run.build(), _given(run, store)
     if code_hash(run.method) != run.config["code"]:  # a worker reads the code when it starts, the plan was made before
         raise RuntimeError("the code that trains was changed after this run was planned: run the command again")
-    outputs, output_seconds = _outputs(run, method, given, store)
+    outputs, output_seconds, rebuilt = outputs_of(run, method, given, store)
     model = load_finetuned(Path(run.finetuned), run.device.attention) if run.finetuned else method.build(given)
     model.to(run.device.device)
     trainable = sum(parameter.numel() for parameter in method.parameters(model))
     evaluations = Evaluations(run, method, {name: splits[name] for name in run.task.dev}, held_out)
+    saver = RunSaver(checkpoints, evaluations, model)
     setup_seconds = time.monotonic() - clock - output_seconds
     if run.finetuned:
         evaluations.add(model, Point(0, 0.0, None, 0.0, None))
@@ -218,7 +107,7 @@ def _train(run: Run, store: Store, folder: Path) -> tuple[dict[str, Any], dict[s
     else:
         trained = train(
             method, model, train_tokens, outputs, run.training, run.seed, run.device,
-            lambda point: evaluations.add(model, point),
+            lambda point: evaluations.add(model, point), saver,
         )  # fmt: skip
     last = evaluations.kept["last"]
     successor = method.successor(model)
@@ -241,4 +130,6 @@ def _train(run: Run, store: Store, folder: Path) -> tuple[dict[str, Any], dict[s
     }
     seconds = {"setup": setup_seconds, "predecessor_outputs": output_seconds, "training": trained.train_seconds,
                "evaluation": trained.evaluation_seconds}  # fmt: skip
-    return result, {"seconds": {name: round(value, 3) for name, value in seconds.items()}}
+    resumed = {"resumed_at_step": saver.resumed_at, "checkpoint_notes": checkpoints.notes}
+    rounded = {name: round(value, 3) for name, value in seconds.items()}
+    return result, {"seconds": rounded, "cache_rebuilt": rebuilt, **resumed}

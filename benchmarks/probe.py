@@ -34,9 +34,9 @@ from benchmarks.identity import code_hash, digest, hash_of, packages
 from benchmarks.plan import Plan, Run
 from benchmarks.rates import shape_of
 from benchmarks.settings import Device, Training
+from benchmarks.stepping import stepping
 from benchmarks.streams import stream_seed
 from benchmarks.tasks import find_task
-from benchmarks.training import stepping
 from benchmarks.workers import cache_folder, pool_of
 
 STEPS = 4  # a replacing rate that reaches 1 half-way has steps before and after, and a second stage starts

@@ -249,6 +249,23 @@ class Theseus:
         if self._draw_at == "step" or self._mix == "blend":
             self._draw()
 
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """What this object holds beside the model's weights: the step, this step's draw, and the gates' generator."""
+        shares = [module.share for module in self._modules]
+        return {
+            "step": torch.tensor(self._steps_done),
+            "assigned": torch.tensor(self._assigned),
+            "shares": torch.tensor(shares, dtype=torch.float64),
+            "generator": self._generator.get_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
+        """Go on from where `state_dict` was taken; weights are loaded through `model`."""
+        self._steps_done, self._assigned = int(state["step"]), bool(state["assigned"])
+        for module, share in zip(self._modules, state["shares"].tolist(), strict=True):
+            module.share = share
+        self._generator.set_state(state["generator"])
+
     def successor(self) -> Any:
         """A plain model of the predecessor's class, in eval mode, sharing no weight with this: `layers` deep, or
         deeper where only some modules are replaced."""

@@ -21,7 +21,7 @@ from benchmarks.calibration import matmul_rate, model_of
 from benchmarks.dropout import MaskStream
 from benchmarks.groups import LengthGroups
 from benchmarks.settings import Training
-from benchmarks.training import make_optimizer
+from benchmarks.stepping import make_optimizer
 from theseus import ConstantRate, Theseus, find_blocks
 
 

@@ -18,8 +18,8 @@ from benchmarks.calibration import model_of, tokens_of
 from benchmarks.evaluation import predecessor_outputs
 from benchmarks.lengths import load
 from benchmarks.settings import Device, Training
+from benchmarks.stepping import stepping
 from benchmarks.suite import load_suite
-from benchmarks.training import stepping
 
 SHAPE = load_suite("minilm").encoder.shape
 BATCH, BATCHES = 32, 12

@@ -15,7 +15,8 @@ from benchmarks.batches import micro_batches, training_rows
 from benchmarks.dropout import MaskStream
 from benchmarks.evaluation import cached_outputs, logits, predecessor_outputs
 from benchmarks.settings import Device, Training
-from benchmarks.training import backward, fast_path, train
+from benchmarks.stepping import backward, fast_path
+from benchmarks.training import train
 from tests import tiny
 from theseus import ConstantRate, Theseus, keep_layers
 

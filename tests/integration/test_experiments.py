@@ -26,7 +26,8 @@ from transformers import (
 
 from baselines import find
 from benchmarks.encoder import load_finetuned, load_tokenizer
-from benchmarks.execute import Evaluations, execute
+from benchmarks.evaluations import Evaluations
+from benchmarks.execute import execute
 from benchmarks.held_out import split_rows
 from benchmarks.plan import Plan, Run, make_plan
 from benchmarks.store import Store
