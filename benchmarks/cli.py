@@ -83,9 +83,12 @@ def plan(
 ) -> int:  # fmt: skip
     """Every run with its id, what is already done, and the estimated time."""
     from benchmarks.show import plan_table
+    from benchmarks.stale import older_runs
 
     planned, store = _prepare(suite, results, settings, tasks)
     runs = planned.select(_split(tasks), _split(methods), _numbers(seeds))
+    if older := older_runs(runs, store.path):
+        say(older)
     document = _estimated(planned, store, runs, calibrate)
     print(json.dumps(document, indent=1) if as_json else plan_table(document))
     return DONE

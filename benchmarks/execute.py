@@ -80,7 +80,7 @@ def execute(run: Run, results: Path, options: RunOptions = RunOptions()) -> dict
     except Exception as error:  # recorded as the run's outcome: one fault must not end a grid of days
         result = {"status": "failed", "reason": reason(error, run)}
     peak = devices.peak_memory(run.device)
-    result = outcome.write(run, folder, started, result, extra, peak)
+    result = outcome.write(run, folder, started, result, {"determinism_probe": options.probe, **extra}, peak)
     store.finish(run, folder)
     if result["status"] == "done":
         checkpoints.discard()

@@ -11,6 +11,7 @@ from benchmarks.execute import RunOptions
 from benchmarks.plan import Plan, Run
 from benchmarks.probe import probe_suite
 from benchmarks.show import Progress
+from benchmarks.stale import older_runs
 from benchmarks.store import Store
 from benchmarks.terminal import say
 from benchmarks.workers import default_workers
@@ -24,6 +25,8 @@ def execute_missing(planned: Plan, store: Store, runs: list[Run], workers: int |
     store.sweep()
     missing = fetch_inputs(planned, [run for run in runs if not store.settled(run)])
     at_once = min(workers or default_workers(planned.device), max(1, len(missing)))
+    if older := older_runs(runs, store.path):
+        say(older)
     space.check(planned, missing, store, at_once)
     probes = probe_suite(planned, missing, say)
     store.write_suite(planned)
