@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from typing import Any
@@ -18,7 +18,7 @@ from benchmarks.calibration import model_of, tokens_of
 from benchmarks.evaluation import predecessor_outputs
 from benchmarks.lengths import load
 from benchmarks.settings import Device, Training
-from benchmarks.stepping import stepping
+from benchmarks.stepping import Stepper, stepping
 from benchmarks.suite import load_suite
 
 SHAPE = load_suite("minilm").encoder.shape
@@ -49,26 +49,31 @@ def without_dropout(model: Any) -> Any:
     return model
 
 
+class Trainer:
+    """Each call takes the shared loop's next step and returns its loss."""
+
+    def __init__(self, stepper: Stepper, tokens: Tokens) -> None:
+        self.stepper = stepper
+        self.batches = list(training_rows(0, len(tokens), BATCH, BATCHES))
+        self.turns = count()
+
+    def __call__(self) -> torch.Tensor:
+        turn = next(self.turns)
+        return self.stepper(turn, self.batches[turn % BATCHES]).loss
+
+
 @contextmanager
 def trainer(
     name: str, tokens: Tokens, settings: Device, layers: int = 3, depth: int = 6, model: Any = None
-) -> Iterator[Callable[[], torch.Tensor]]:
-    """Gives a function that takes the shared loop's next step of method `name` and returns its loss."""
+) -> Iterator[Trainer]:
+    """Method `name` on random weights, ready to train."""
     method = find(name)(**OPTIONS.get(name, {}))
 
     def deep() -> Any:
         return model or model_of(SHAPE, depth, settings)
 
-    given = Given(deep, deep, layers, 0, 10**6)
-    trained = method.build(given).train()
+    trained = method.build(Given(deep, deep, layers, 0, 10**6)).train()
     needs = method.needs(depth, layers)
     outputs = predecessor_outputs(deep(), tokens, needs, settings) if needs else {}
-    order = list(training_rows(0, len(tokens), BATCH, BATCHES))
-    turns = count()
-    with stepping(method, trained, tokens, outputs, Training(), 0, 10**6, settings) as step:
-
-        def next_step() -> torch.Tensor:
-            turn = next(turns)
-            return step(turn, order[turn % BATCHES]).loss
-
-        yield next_step
+    with stepping(method, trained, tokens, outputs, Training(), 0, 10**6, settings) as stepper:
+        yield Trainer(stepper, tokens)
