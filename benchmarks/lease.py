@@ -52,7 +52,7 @@ def _owner(content: bytes | None) -> Owner | None:
         document = json.loads(content or b"")
         document.pop("beat", None)
         return Owner.read(document)
-    except (ValueError, AttributeError):
+    except (ValueError, TypeError, AttributeError):
         return None
 
 

@@ -170,6 +170,7 @@ def _listen(pipe: Connection, jobs: queue.SimpleQueue[Job]) -> None:
 
 def _do(job: Job, execute: Callable[..., dict[str, Any]]) -> dict[str, Any]:
     from benchmarks.faults import reason
+    from benchmarks.store import Store
 
     stopping.begin(job.ticket.held)
     try:
@@ -177,4 +178,5 @@ def _do(job: Job, execute: Callable[..., dict[str, Any]]) -> dict[str, Any]:
     except stopping.Stopped:
         return {"status": "interrupted"}
     except Exception as error:  # the run could not even be written down: its runner says so
-        return {"status": "failed", "reason": reason(error, job.run), "unwritten": True}
+        Store(job.results).discard()
+        return {"status": "failed", "reason": reason(error, job.run)}
