@@ -18,6 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from reports import agreement_rows, figures, sections, speed_matrix, steps, timing, trials, verdict_rows
 from reports.beside import Column
+from reports.constant import constant_cells
 from reports.drawing import Style, legend_marker, line_marker, signed
 from reports.environment import environment
 from reports.errors import ReportError
@@ -154,6 +155,7 @@ def _context(results: Results, table: MainTable, output: Path, joint: Joint) -> 
         "differences": _grid(results, table, shown),
         "references": len({d.reference for d in shown}),
         "flagged": any(entry.flagged for row in table.entries for entry in row),
+        "constant": constant_cells(results, table.protocol),
         "intervals": sum(d.low is not None for d in found),
         "joint_intervals": sum(d.low is not None and d.basis != "seeds" for d in found),
         "figures": _figures(results, table, shown, joint),
