@@ -5,6 +5,7 @@ A run that failed has them too, with the reason; it is never left out of a table
 
 from __future__ import annotations
 
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,10 @@ RESULT = ("status", "reason", "last", "selected", "held_out", "evaluations", "st
 def write(
     run: Run, folder: Path, started: datetime, result: dict[str, Any], extra: dict[str, Any], peak: int | None
 ) -> dict[str, Any]:
-    """Fill `folder` with the three files; what result.json says. `extra` goes into the manifest."""
+    """Fill `folder` with the three files; what result.json says. `extra` goes into the manifest.
+
+    A run that is not done has nothing but these: a full disk leaves predictions or weights half-written.
+    """
     result = {"schema": 1, "run_id": run.id, **dict.fromkeys(RESULT), **result, "peak_memory_bytes": peak}
     manifest = {
         "schema": 1,
@@ -39,6 +43,9 @@ def write(
         "peak_memory_bytes": peak,
         **extra,
     }
+    if result["status"] != "done":
+        shutil.rmtree(folder)
+        folder.mkdir(mode=0o700)
     for name, value in (("config", run.config), ("manifest", manifest), ("result", result)):
         (folder / f"{name}.json").write_text(dump(value), encoding="utf-8")
     return result
