@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock
 
 import baselines
 from baselines.method import Given, Method
@@ -123,29 +124,42 @@ def differences(
 ) -> dict[Kind, str | None]:
     """The first tensor that differs when each kind trains twice, or None; remembered per machine."""
     files = {kind: _file(kind, shape, device) for kind in sorted(kinds, key=repr)}
-    unknown = [kind for kind, file in files.items() if not file.is_file()]
     found: dict[Kind, str | None] = dict.fromkeys(kinds)
-    if not unknown:
+    if all(file.is_file() for file in files.values()):
         return found
-    if say is not None:
-        say(f"probing whether training repeats bit for bit ({len(unknown)} kinds, once)")
-    for kind, first in zip(unknown, looked_at(unknown, shape, device), strict=True):
-        found[kind] = first
-        if first is None:
-            _remember(files[kind])
+    with _one_at_a_time():
+        unknown = [kind for kind, file in files.items() if not file.is_file()]
+        if unknown and say is not None:
+            say(f"probing whether training repeats bit for bit ({len(unknown)} kinds, once)")
+        for kind, first in zip(unknown, looked_at(unknown, shape, device) if unknown else [], strict=True):
+            found[kind] = first
+            if first is None:
+                _remember(files[kind])
     return found
+
+
+@contextlib.contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Of runners that start together on a machine one probes and the others read what it found."""
+    lock = FileLock(cache_folder() / "probe.lock")
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(OSError):  # a home that cannot be written to remembers nothing either
+            cache_folder().mkdir(parents=True, exist_ok=True)
+            held.enter_context(lock)
+        yield
 
 
 def looked_at(kinds: list[Kind], shape: dict[str, int], device: Device) -> list[str | None]:
     """`difference` of each, in one worker."""
     with pool_of(1, device) as pool:
         try:
-            return pool.submit(_look, kinds, shape, device).result()
+            return pool.submit(look, kinds, shape, device).result()
         except BrokenProcessPool:
             return ["not probed: the worker process was killed"] * len(kinds)
 
 
-def _look(kinds: list[Kind], shape: dict[str, int], device: Device) -> list[str | None]:
+def look(kinds: list[Kind], shape: dict[str, int], device: Device) -> list[str | None]:
+    """`difference` of each, in this process."""
     return [_difference_or_error(kind, shape, device) for kind in kinds]
 
 

@@ -38,7 +38,7 @@ def older_runs(runs: Sequence[Run], results: Path) -> str | None:
             fields.update(_nearest(_flat(config), of_cell))
     if not count:
         return None
-    names = [name for name, _ in sorted(fields.items(), key=lambda field: (-field[1], field[0]))]
+    names = [name for name, _ in sorted(fields.items(), key=lambda field: (-field[1], field[0]))] or ["run id"]
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     what = f"{count} older run{'s are' if count > 1 else ' is'} left out"
     return f"{what}: {', '.join(names[:SHOWN])}{more} differ{'s' if len(names) == 1 else ''}"

@@ -111,6 +111,12 @@ def test_what_repeats_is_remembered_and_what_does_not_is_looked_at_again(machine
     assert looked[3:] == ["finetune"], "another shape is another probe"
 
 
+def test_a_home_that_cannot_be_written_to_is_no_obstacle(monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
+    monkeypatch.setattr(probe, "looked_at", lambda kinds, shape, device: [None] * len(kinds))
+    assert differences({plainly("kd")}, SHAPE, CPU) == {plainly("kd"): None}
+
+
 def test_a_strict_suite_refuses_and_another_warns(suite, machine, monkeypatch):
     def look(kinds, shape, device):
         return ["loss of step 1" if kind.method == "pkd" else None for kind in kinds]
