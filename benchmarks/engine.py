@@ -162,6 +162,7 @@ class _Schedule:
         failed_now = result["status"] == "failed" and stamp != self.before[run.id]
         if not failed_now and not self.store.settled(run):
             return False
+        self.leases.clear([run.id])
         self._close(run, {**result, "elsewhere": True})
         return True
 

@@ -19,10 +19,9 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from benchmarks.owner import Owner
 
@@ -187,6 +186,15 @@ class Leases:
                 found.add(run_id)
         return found
 
+    def clear(self, run_ids: Iterable[str]) -> None:
+        """Remove what owners that are gone left on these runs, which are finished."""
+        wanted = set(run_ids)
+        for run_id, generation in _listed(self.folder).items():
+            path = self.folder / f"{run_id}.{generation}"
+            owner = _owner(_content(path)) if run_id in wanted else None
+            if owner is not None and owner.gone():
+                self._remove(path)
+
     def _dead(self, path: Path) -> bool:
         content, now = _content(path), self.clock()
         if content is None:  # given back since it was listed
@@ -229,10 +237,3 @@ class Leases:
             finally:
                 os.close(handle)
         return True
-
-
-def holders(results: Path) -> dict[str, dict[str, Any]]:
-    """The owner that each lease names, by run id; for people who look."""
-    folder = results / ".leases"
-    found = {id_: _owner(_content(folder / f"{id_}.{generation}")) for id_, generation in _listed(folder).items()}
-    return {run_id: owner.document() for run_id, owner in found.items() if owner is not None}

@@ -13,6 +13,7 @@ import re
 import secrets
 import uuid
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ def _namespace() -> str:
 HOST = (re.sub(r"[^A-Za-z0-9]", "", platform.node()) or "here") + _namespace()
 
 
+@cache
 def _machine() -> str:
     """Where a process id means one process: this boot of this machine, this namespace."""
     boot = _read(PROC / "sys/kernel/random/boot_id") or f"{uuid.getnode():012x}"

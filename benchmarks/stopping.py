@@ -14,6 +14,7 @@ import contextlib
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -127,6 +128,16 @@ def quit_on_signals() -> None:
     """From now on a signal ends the process at once: while it starts, cleans up and ends."""
     for number in STOPS:
         signal.signal(number, quit_at_once)
+
+
+def leave(end: SystemExit) -> None:
+    """End an interrupted process here and now: while Python takes itself apart, one more Ctrl-C would kill it, and its
+    exit code with it."""
+    if end.code == INTERRUPTED:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(INTERRUPTED)
 
 
 @contextlib.contextmanager

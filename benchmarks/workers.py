@@ -10,12 +10,14 @@ import threading
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import connection
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from benchmarks import device as devices
 from benchmarks.identity import digest
 from benchmarks.settings import Device
+from benchmarks.stopping import unsignalled
 
 
 def possible_workers(device: Device) -> list[int]:
@@ -77,11 +79,17 @@ def set_environment(device: Device) -> None:
     }
 
 
+class _Measuring(ProcessPoolExecutor):
+    def submit(self, *arguments: Any, **named: Any) -> Any:
+        with unsignalled():  # it is here that processes are started
+            return super().submit(*arguments, **named)
+
+
 def pool_of(workers: int, device: Device) -> ProcessPoolExecutor:
     """Fresh processes under the suite's device settings, each with its own threads, for what measures."""
     set_environment(device)
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, context, initializer=_start_measuring, initargs=(device,))
+    return _Measuring(workers, context, initializer=_start_measuring, initargs=(device,))
 
 
 def _start_measuring(device: Device) -> None:

@@ -243,6 +243,14 @@ def test_a_lease_that_says_nothing_is_nobodys_death(tmp_path, text):
     assert Leases(tmp_path).acquire(RUN) is None
 
 
+def test_what_a_dead_owner_left_on_a_finished_run_is_cleared_and_nothing_else(tmp_path):
+    gone = dataclasses.replace(Owner.of(), started="1")
+    for run_id, owner in (("dead", gone), ("open", gone), ("far", far()), ("alive", Owner.of())):
+        assert Leases(tmp_path, owner).acquire(run_id)
+    Leases(tmp_path).clear(["dead", "far", "alive"])
+    assert names(tmp_path) == ["alive.1", "far.1", "open.1"]
+
+
 def test_a_worker_whose_lease_is_lost_knows_it(tmp_path):
     holder = Leases(tmp_path)
     ticket = holder.acquire(RUN)
