@@ -15,8 +15,10 @@ import pandas as pd
 import pytest
 import torch
 
+from benchmarks import arrays
 from benchmarks.batches import evaluation_batches, tokenise
 from benchmarks.encoder import load_finetuned
+from benchmarks.execute import execute
 from benchmarks.plan import make_plan
 from benchmarks.suite import load_suite
 from tests import tiny
@@ -361,6 +363,25 @@ def test_what_does_not_depend_on_a_lost_predecessor_goes_on(inputs, tmp_path, ca
     assert "rte predecessor seed 1: diverged" in said
     assert said.count("not started: predecessor") == 3
     assert [path.parent.name for path in runs(tmp_path)] == ["finetune", "predecessor"]
+
+
+def test_a_damaged_cache_is_computed_again_and_the_manifest_says_so(inputs, finished, tmp_path, monkeypatch):
+    results = tmp_path / "results"
+    shutil.copytree(finished, results)
+    plan = make_plan(load_suite(str(inputs), ["keep_successors=true"]))
+    run = next(run for run in plan.runs if (run.task.name, run.arm, run.seed) == ("rte", "kd", 2))
+    before = {name: (results / run.folder / name).read_bytes() for name in ("metrics.jsonl", "predictions.parquet")}
+    notes = []
+    for damaged in (False, True):
+        shutil.rmtree(results / run.folder)
+        if damaged:
+            for file in results.glob("cache/outputs-*/logits.bin"):
+                file.write_bytes(bytes(file.stat().st_size))
+            monkeypatch.setattr(arrays, "_opened", set())  # as in another process
+        execute(run, results)
+        notes.append(json.loads((results / run.folder / "manifest.json").read_text())["cache_rebuilt"])
+        assert {name: (results / run.folder / name).read_bytes() for name in before} == before
+    assert notes == [None, "logits.bin is not what was written (block 0)"]
 
 
 @pytest.mark.slow
