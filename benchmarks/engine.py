@@ -77,6 +77,7 @@ class _Schedule:
         self.alone: str | None = None
         self.elsewhere: set[str] = set()
         self.looked = -LOOK
+        self.waiting = False
         self.told: set[str] = set()  # to stop
         self.store, self.pool, self.leases, self.signals = store, pool, leases, signals
         self.options, self.report, self.say = options, report, say
@@ -93,6 +94,7 @@ class _Schedule:
             if not stopping:
                 self._look()
                 self._start()
+                self._say_waiting()
             for answer in self.pool.wait(LOOK if self.open else 0.0, [self.signals.wake]):
                 self._take(answer, stopping)
             self.signals.drain()
@@ -109,6 +111,12 @@ class _Schedule:
         lost = self.leases.lost() - self.told
         self.pool.stop(lost)
         self.told |= lost
+
+    def _say_waiting(self) -> None:
+        """Once, where all that is left is with others: it would look as if nothing happened."""
+        if self.open and not self.pool.active and self.elsewhere and not self.waiting:
+            self.waiting = True
+            self.say(f"waiting for other runners ({len(self.elsewhere & self.open.keys())} run(s) under way there)")
 
     def _start(self) -> None:
         """Start what is ready and can be had, as long as there are workers for it; then a suspect, alone."""
@@ -170,6 +178,8 @@ class _Schedule:
         """A worker's job ended."""
         run, result = answer.job.run, answer.result
         was_alone, self.alone = self.alone == run.id, None if self.alone == run.id else self.alone
+        if result is None:
+            self.store.sweep()  # what its worker had begun to fill
         if result is None and not stopping:
             died = killed(answer.exitcode)
             if was_alone:

@@ -107,16 +107,20 @@ class Pool:
         with contextlib.suppress(EOFError, OSError):
             if worker.connection.poll():  # also of one that died right after: what it said holds
                 result = worker.connection.recv()
-        if result is not None:
-            worker.job = None
-            return [Answer(job, result)] if job else []
-        if worker.process.is_alive() and not worker.connection.closed:
-            worker.process.join(5)  # its end of the pipe is closed: it is about to go
+        worker.job = None
+        if result is None:
+            worker.process.join(5)  # its end of the pipe is closed: it is about to go, or gone
+            self._retire(worker)
+            return [Answer(job, None, worker.process.exitcode)] if job else []
+        if result["status"] == "failed":  # after an error of CUDA's all that follows fails too, and memory stays taken
+            self._retire(worker)
+        return [Answer(job, result)] if job else []
+
+    def _retire(self, worker: _Worker) -> None:
         self._workers.remove(worker)
+        worker.connection.close()
         worker.process.kill()
         worker.process.join()
-        worker.connection.close()
-        return [Answer(job, None, worker.process.exitcode)] if job else []
 
     def stop(self, run_ids: Iterable[str] | None = None) -> None:
         """Ask the workers to stop after the step under way; `run_ids`: those that have one of these runs."""

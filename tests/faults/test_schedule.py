@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import multiprocessing
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from benchmarks import engine, outcome
 from benchmarks.execute import RunOptions
 from benchmarks.lease import Leases
 from benchmarks.plan import Run, make_plan
-from benchmarks.pool import Answer, Job
+from benchmarks.pool import Answer, Job, Pool
 from benchmarks.stopping import Stopped
 from benchmarks.store import Store
 from benchmarks.suite import load_suite
@@ -171,9 +172,25 @@ def test_what_another_runner_has_is_waited_for_and_counted_when_it_is_there(runs
 
     found = work(runs, between=later)
     assert len(looks) >= 10
+    assert found.said == ["waiting for other runners (1 run(s) under way there)"]
     assert found.reported[runs[0].id]["elsewhere"]
     assert runs[0] not in found.workers.started
     assert len(found.workers.started) == len(runs) - 1  # its pupils came after it
+
+
+@pytest.mark.parametrize(("status", "left"), [("done", 1), ("failed", 0)])
+def test_a_worker_in_which_a_run_failed_gets_no_other(runs, status, left):
+    """After an error of CUDA's everything in that process fails."""
+    pool, (ours, theirs) = Pool(2, tiny.CPU), multiprocessing.Pipe()
+    worker = SimpleNamespace(
+        job=SimpleNamespace(run=runs[0]), connection=ours, process=SimpleNamespace(kill=list, join=list, exitcode=0)
+    )
+    pool._workers = [worker]
+    theirs.send({"status": status})
+    (answer,) = pool._answer(worker)
+    assert answer.result == {"status": status}
+    assert len(pool._workers) == left
+    assert pool.free == 2
 
 
 def test_a_run_that_failed_elsewhere_is_not_tried_here_again(runs, work, tmp_path):
