@@ -122,6 +122,7 @@ def _estimated(planned: Plan, store: Store, runs: list[Run], measure: bool) -> d
 def run(
     suite: SuiteName, results: Results = None, tasks: Tasks = "", methods: Methods = "", seeds: Seeds = "",
     workers: Workers = None, engine: EngineName = "local", settings: Settings = None,
+    checkpoint_seconds: Annotated[float, typer.Option(min=0, help="between checkpoints of a run")] = 60.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="a few steps of every cell, nothing kept")] = False,
     steps: Annotated[int, typer.Option(min=1, help="steps of a dry run")] = 2,
 ) -> int:  # fmt: skip
@@ -134,7 +135,7 @@ def run(
     if dry_run:
         rehearse(planned, fetch_inputs(planned, runs), steps, say)
         return DONE
-    return execute_missing(planned, store, runs, workers, engine)
+    return execute_missing(planned, store, runs, workers, engine, checkpoint_seconds)
 
 
 @app.command()

@@ -8,6 +8,7 @@ from benchmarks.encoder import fetch
 from benchmarks.engine import find_engine
 from benchmarks.errors import DONE, FAILED, SuiteError
 from benchmarks.execute import RunOptions
+from benchmarks.lease import Leases
 from benchmarks.plan import Plan, Run
 from benchmarks.probe import probe_suite
 from benchmarks.show import Progress
@@ -17,13 +18,18 @@ from benchmarks.terminal import say
 from benchmarks.workers import default_workers
 
 
-def execute_missing(planned: Plan, store: Store, runs: list[Run], workers: int | None, engine: str) -> int:
+def execute_missing(
+    planned: Plan, store: Store, runs: list[Run], workers: int | None, engine: str, checkpoint_seconds: float = 60.0
+) -> int:
     """Execute those of `runs` that are not done; the exit code. Raises KeyboardInterrupt when it was stopped."""
     execute_all = find_engine(engine)
     refuse_random(planned)
     store.open()
     store.sweep()
-    missing = fetch_inputs(planned, [run for run in runs if not store.settled(run)])
+    settled = {run.id for run in runs if store.settled(run)}
+    Leases(store.path).clear(settled)
+    store.forget_checkpoints(run for run in runs if run.id in settled)
+    missing = fetch_inputs(planned, [run for run in runs if run.id not in settled])
     at_once = min(workers or default_workers(planned.device), max(1, len(missing)))
     if older := older_runs(runs, store.path):
         say(older)
@@ -31,7 +37,7 @@ def execute_missing(planned: Plan, store: Store, runs: list[Run], workers: int |
     probes = probe_suite(planned, missing, say)
     store.write_suite(planned)
     with Progress(total=len(runs), done=len(runs) - len(missing)) as progress:
-        options = {run.id: RunOptions(probe=probes.get(run.arm)) for run in missing}
+        options = {run.id: RunOptions(checkpoint_seconds, probes.get(run.arm)) for run in missing}
         execute_all(missing, store.path, at_once, progress.report, options, progress.say)
     return FAILED if progress.failed else DONE
 

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,13 @@ class Store:
         """Remove what this process began to fill."""
         for folder in (self.path / ".partial").glob(f"{HOST}-{os.getpid()}-*"):
             shutil.rmtree(folder, ignore_errors=True)
+
+    def forget_checkpoints(self, runs: Iterable[Run]) -> None:
+        """Remove what done runs left that were killed between writing their result and removing it themselves."""
+        for run in runs:
+            folder = self.checkpoints(run)
+            if folder.is_dir() and (result := self.result(run)) and result["status"] == "done":
+                shutil.rmtree(folder, ignore_errors=True)
 
     def sweep(self) -> None:
         """Remove what dead workers of this machine left half-filled."""
