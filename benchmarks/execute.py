@@ -26,7 +26,7 @@ from benchmarks.evaluations import Evaluations, RunSaver
 from benchmarks.faults import reason
 from benchmarks.held_out import split
 from benchmarks.identity import code_hash
-from benchmarks.outputs import outputs_of
+from benchmarks.outputs import outputs_of, weights_hash
 from benchmarks.plan import Run
 from benchmarks.stopping import Stopped
 from benchmarks.store import Store
@@ -39,15 +39,24 @@ def tokens_of(encoder: EncoderSource, run: Run, store: Store) -> dict[str, Token
     return tokenise(encoder, run.source, run.max_length, store.cache())
 
 
+def handed_on(folder: Path) -> Path:
+    """Where a finished run's weights lie. Raises `RuntimeError` where they are not those that it wrote."""
+    successor = folder / "successor"
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    if manifest.get("successor_hash") not in (None, weights_hash(successor)):
+        raise RuntimeError(f"the weights in {successor} are not those its run wrote: remove {folder} and run again")
+    return successor
+
+
 def _given(run: Run, store: Store) -> Given:
     def predecessor() -> Any:
         assert run.predecessor_folder is not None
-        return load_finetuned(store.path / run.predecessor_folder / "successor", run.device.attention)
+        return load_finetuned(handed_on(store.path / run.predecessor_folder), run.device.attention)
 
     def pretrained() -> Any:
         source = run.encoder
         if run.start_folder is not None:
-            source = replace(source, location=str(store.path / run.start_folder / "successor"))
+            source = replace(source, location=str(handed_on(store.path / run.start_folder)))
         return load_pretrained(source, run.task, stream_seed(run.seed, "head"), run.device.attention)
 
     return Given(predecessor, pretrained, run.modules, stream_seed(run.seed, "gates"), run.steps)
@@ -109,6 +118,7 @@ def _train(run: Run, store: Store, folder: Path, checkpoints: Checkpoints) -> tu
             method, model, train_tokens, outputs, run.training, run.seed, run.device,
             lambda point: evaluations.add(model, point), saver,
         )  # fmt: skip
+    resumed: dict[str, Any] = {"resumed_at_step": saver.resumed_at, "checkpoint_notes": checkpoints.notes}
     last = evaluations.kept["last"]
     successor = method.successor(model)
     lines = [json.dumps(line, allow_nan=False) + "\n" for line in evaluations.log]
@@ -116,6 +126,7 @@ def _train(run: Run, store: Store, folder: Path, checkpoints: Checkpoints) -> tu
     evaluations.predictions().to_parquet(folder / "predictions.parquet", index=False)
     if run.keep_successor:
         (evaluations.weights or successor).save_pretrained(folder / "successor")
+        resumed["successor_hash"] = weights_hash(folder / "successor")
     result = {
         "status": "done",
         **evaluations.documents(),
@@ -130,6 +141,5 @@ def _train(run: Run, store: Store, folder: Path, checkpoints: Checkpoints) -> tu
     }
     seconds = {"setup": setup_seconds, "predecessor_outputs": output_seconds, "training": trained.train_seconds,
                "evaluation": trained.evaluation_seconds}  # fmt: skip
-    resumed = {"resumed_at_step": saver.resumed_at, "checkpoint_notes": checkpoints.notes}
     rounded = {name: round(value, 3) for name, value in seconds.items()}
     return result, {"seconds": rounded, "cache_rebuilt": rebuilt, **resumed}
