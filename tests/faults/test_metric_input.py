@@ -35,7 +35,7 @@ def two_class(given: list[int]) -> np.ndarray:
         [], [1], [[1, 0]], ["1", "0"], [None, 1], [1, [0]], [1, math.nan], [1, math.inf], [1j, 0], [10**400, 0],
         [b"1", b"0"], {"a": 1}, "10", [object(), object()], [True, False],
     ],
-    ids=repr,
+    ids=lambda given: repr(given).partition(" at 0x")[0],
 )  # fmt: skip
 def test_what_is_no_prediction_is_refused_on_either_side(metric, given):
     good = [1, 0] if metric in CLASSES else [1.0, 0.0]
