@@ -80,13 +80,22 @@ def hash_of(*modules: str) -> str:
     todo = list(modules)
     while todo:
         module = todo.pop()
-        path = None if module in SETTINGS or module in seen else _file(module)
-        if path is None:
+        if module in SETTINGS or module in seen or (found := _code_of(module)) is None:
             continue
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        todo += sorted(_imports(tree))
-        seen[module] = _without_docstrings(tree)
+        seen[module], imports = found
+        todo += imports
     return digest(seen)
+
+
+@cache
+def _code_of(module: str) -> tuple[str, list[str]] | None:
+    """What counts of one of our modules, and what it imports from us; None for a name that is no module."""
+    path = _file(module)
+    if path is None:
+        return None
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    imports = sorted(_imports(tree))
+    return _without_docstrings(tree), imports
 
 
 def packages(names: Iterable[str] = PACKAGES) -> dict[str, str]:
