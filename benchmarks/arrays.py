@@ -29,6 +29,7 @@ from typing import Any
 import torch
 from filelock import FileLock
 
+from benchmarks.disk import sync
 from benchmarks.identity import digest
 
 Arrays = dict[str, torch.Tensor]
@@ -160,21 +161,12 @@ def _write(path: Path, key: dict[str, Any], write: Callable[[Create], object]) -
         text = json.dumps({"key": key, "arrays": index}, indent=1, sort_keys=True) + "\n"
         (partial / INDEX).write_text(text, encoding="utf-8")
         for file in partial.iterdir():
-            _sync(file)
+            sync(file)
         partial.replace(path)
-        _sync(path.parent)
+        sync(path.parent)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-
-
-def _sync(path: Path) -> None:
-    """Make sure the file's content, or the folder's entries, are on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _mapped(path: Path, shape: tuple[int, ...], dtype: torch.dtype, shared: bool) -> torch.Tensor:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 import time
@@ -23,6 +22,8 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
+
+from benchmarks.disk import sync
 
 STATE, INDEX = "state.safetensors", "state.json"
 KEPT = 2
@@ -82,11 +83,11 @@ class Checkpoints:
                      "sha256": _hash(partial / STATE), "document": checkpoint.document}  # fmt: skip
             (partial / INDEX).write_text(json.dumps(index, allow_nan=False) + "\n", encoding="utf-8")
             for file in partial.iterdir():
-                _sync(file)
+                sync(file)
             final = self.folder / f"step-{step:08d}"
             shutil.rmtree(final, ignore_errors=True)
             partial.replace(final)
-            _sync(self.folder)
+            sync(self.folder)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
@@ -137,11 +138,3 @@ def differing(first: Any, second: Any, prefix: str = "") -> list[str]:
 def _hash(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

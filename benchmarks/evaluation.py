@@ -20,6 +20,7 @@ from benchmarks.arrays import Check, Create, Stored, in_memory, stored
 from benchmarks.batches import Tokens, evaluation_batches
 from benchmarks.device import precision
 from benchmarks.settings import Device
+from benchmarks.stopping import check
 
 
 def logits(model: nn.Module, tokens: Tokens, device: Device) -> NDArray[np.float32]:
@@ -40,6 +41,8 @@ def predecessor_outputs(
     layers = {name: int(name.removeprefix("cls-")) for name in names if name != "logits"}
     outputs: dict[str, torch.Tensor] = {}
     for rows, inputs in evaluation_batches(tokens, device.device):
+        if create is not in_memory:  # a whole training set's: an evaluation is finished, this may wait for another day
+            check()
         with precision(device):
             result = model(**inputs, **({"output_hidden_states": True} if layers else {}))
         found = {"logits": result.logits.float()} if "logits" in names else {}

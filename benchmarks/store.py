@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.arms import Arm
+from benchmarks.disk import sync
 from benchmarks.errors import SuiteError
 from benchmarks.owner import HOST
 from benchmarks.plan import PREDECESSOR, PREDECESSOR_ARM, Plan, Run
@@ -135,8 +136,7 @@ class Store:
             raise Stopped("another runner has taken this run")
         for path in filled.rglob("*"):
             if path.is_file():
-                with path.open("rb") as file:
-                    os.fsync(file.fileno())
+                sync(path)
         final = self.path / run.folder
         final.parent.mkdir(parents=True, exist_ok=True)
         filled.chmod(0o755)
@@ -144,6 +144,7 @@ class Store:
             final.rename(self.start() / "earlier")
         try:
             filled.rename(final)
+            sync(final.parent)
         except OSError as error:
             self.discard()
             if error.errno in (errno.ENOTEMPTY, errno.EEXIST):  # somebody was there first
