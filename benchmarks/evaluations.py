@@ -113,6 +113,11 @@ class Evaluations:
                 frames.append(frame)
         return pd.concat(frames, ignore_index=True)
 
+    @property
+    def keeps_weights(self) -> bool:
+        """Does the run hand on the weights of another checkpoint than the last?"""
+        return self.run.keep_successor and self.run.config["checkpoint"] != "last"
+
     def state(self) -> Checkpoint:
         """All of it, for a run that goes on later."""
         kept = list({id(value): value for value in self.kept.values()}.values())
@@ -122,6 +127,7 @@ class Evaluations:
             tensors |= {f"successor/{name}": values for name, values in self.weights.state_dict().items()}
         document = {
             "log": self.log,
+            "keeps_weights": self.keeps_weights,
             "kept": [{"point": asdict(value.point), "scored": asdict(value.scored), "held_out": value.held_out}
                      for value in kept],
             "protocols": {name: next(i for i, one in enumerate(kept) if one is value)
@@ -156,7 +162,11 @@ class RunSaver:
         found = self.checkpoints.load()
         if found is None:
             return None
-        self.resumed_at, checkpoint = found
+        step, checkpoint = found
+        if self.evaluations.keeps_weights and not checkpoint.document["evaluations"]["keeps_weights"]:
+            self.checkpoints.notes.append(f"checkpoint step-{step:08d} has no weights of the best evaluation")
+            return None  # it was made when nobody wanted them: only from the start can they be had
+        self.resumed_at = step
         own = Checkpoint(checkpoint.part("evaluations"), checkpoint.document["evaluations"])
         self.evaluations.restore(self.model, own)
         return Checkpoint(checkpoint.part("loop"), checkpoint.document["loop"])

@@ -76,7 +76,8 @@ def execute(run: Run, results: Path, options: RunOptions = RunOptions()) -> dict
     started = datetime.now(UTC)
     devices.reset_peak_memory(run.device)
     folder = store.start()
-    checkpoints = Checkpoints(store.checkpoints(run), run.id, run.config, options.checkpoint_seconds)
+    config = {name: value for name, value in run.config.items() if name != "suite"}  # a run may be of several suites
+    checkpoints = Checkpoints(store.checkpoints(run), run.id, config, options.checkpoint_seconds)
     result: dict[str, Any]
     extra: dict[str, Any] = {}
     try:

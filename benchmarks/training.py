@@ -84,9 +84,9 @@ def train(
     steps = planned_steps(training, len(tokens))
     per_epoch = steps_per_epoch(training, len(tokens))
     every = per_epoch if training.evaluate_every == "epoch" else training.evaluate_every
-    model.train()
     with stepping(method, model, tokens, outputs, training, seed, steps, device) as step:
         meter = _Meter(step, saver, device)
+        model.train()  # after what a saver restores, which may have looked at the successor in eval mode
         for index, rows in enumerate(
             training_rows(seed, len(tokens), training.batch_size, steps, meter.done), meter.done
         ):

@@ -7,18 +7,20 @@ keeps a checkpoint or writes. The long form kills a hundred times.
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
 import time
 import traceback
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from safetensors.torch import load_file
 
-from benchmarks import checkpoint
+from benchmarks import checkpoint, stopping
 from benchmarks.execute import RunOptions, execute
 from benchmarks.plan import make_plan
 from benchmarks.store import Store
@@ -26,8 +28,8 @@ from benchmarks.suite import load_suite
 from reports.reader import export_table
 from tests import tiny
 
-SETTINGS = ["training.max_steps=24", "training.evaluate_every=8", "keep_successors=true", "held_out=0.1",
-            "predecessor.training={max_steps=24, evaluate_every=8}", "seeds=[1]"]  # fmt: skip
+SETTINGS = ["protocol=selected", "training.max_steps=24", "training.evaluate_every=8", "keep_successors=true",
+            "held_out=0.1", "predecessor.training={max_steps=24, evaluate_every=8}", "seeds=[1]"]  # fmt: skip
 TIMES = ("train_seconds", "examples_per_second", "peak_memory_bytes", "evaluation_seconds")
 
 
@@ -136,3 +138,55 @@ def test_the_undisturbed_run_is_one(plan, undisturbed):
     assert len(files) == 5 * len(plan.runs)
     assert all(load_file(undisturbed[0] / name) for name in files if name.endswith(".safetensors"))
     assert len(table(undisturbed[0])) > len(plan.runs)
+
+
+@pytest.fixture
+def stopped(plan, tmp_path, monkeypatch):
+    """A fine-tuning run that was stopped after its first evaluation, and its results folder."""
+    run = next(run for run in plan.runs if run.method == "finetune")
+    store = Store(tmp_path)
+    store.open()
+    monkeypatch.setattr(checkpoint, "SHARE", 1e9)
+    kept = checkpoint.Checkpoints.save
+
+    def save(self, step, found):
+        kept(self, step, found)
+        if step == 12:
+            raise stopping.Stopped
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint.Checkpoints, "save", save)
+        with pytest.raises(stopping.Stopped):
+            execute(run, tmp_path, RunOptions(checkpoint_seconds=0.0))
+    return run, tmp_path
+
+
+def test_a_resumed_run_that_keeps_its_best_weights_still_drops_out(stopped, undisturbed):
+    run, results = stopped
+    assert execute(run, results)["status"] == "done"
+    expected = undisturbed[0] / run.folder
+    for name in ("predictions.parquet", "metrics.jsonl", "successor/model.safetensors"):
+        assert (results / run.folder / name).read_bytes() == (expected / name).read_bytes()
+
+
+def test_the_same_run_of_another_suite_goes_on_from_its_checkpoint(stopped):
+    run, results = stopped
+    other = replace(run, config={**run.config, "suite": "another"})
+    assert execute(other, results)["status"] == "done"
+    manifest = json.loads((results / run.folder / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["resumed_at_step"] == 12
+
+
+def test_weights_that_nobody_wanted_when_it_stopped_are_not_made_up(plan, stopped, undisturbed, monkeypatch):
+    """Stopped without keeping weights and resumed to keep them: it starts again, rather than hand on the last ones."""
+    run, results = stopped
+    for index in (results / ".checkpoints" / run.id).glob("*/state.json"):
+        document = json.loads(index.read_text(encoding="utf-8"))
+        document["document"]["evaluations"]["keeps_weights"] = False
+        index.write_text(json.dumps(document), encoding="utf-8")
+    execute(run, results)
+    manifest = json.loads((results / run.folder / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["resumed_at_step"] is None
+    assert manifest["checkpoint_notes"] == ["checkpoint step-00000012 has no weights of the best evaluation"]
+    weights = "successor/model.safetensors"
+    assert (results / run.folder / weights).read_bytes() == (undisturbed[0] / run.folder / weights).read_bytes()

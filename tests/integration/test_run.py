@@ -314,10 +314,8 @@ def test_data_that_changed_never_meets_old_results(inputs, finished, tmp_path, c
     assert status == {("rte", "missing"), ("stsb", "done")}
 
 
-@pytest.mark.parametrize(
-    "how",
-    [signal.SIGTERM, *(pytest.param(how, marks=pytest.mark.slow) for how in (signal.SIGINT, signal.SIGKILL))],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_a_stopped_runner_leaves_no_worker_behind_and_goes_on_later(inputs, tmp_path, how):
     arguments = ["--tasks", "rte", "--seeds", "1", "--methods", "finetune", "--results", str(tmp_path)]
     command = [sys.executable, "-m", "benchmarks", "run", str(inputs), *arguments]
@@ -356,6 +354,7 @@ def test_a_failed_run_is_shown_and_tried_again(inputs, finished, tmp_path, capfd
     assert json.loads((theseus / "result.json").read_text())["status"] == "done"
 
 
+@pytest.mark.slow
 def test_what_does_not_depend_on_a_lost_predecessor_goes_on(inputs, tmp_path, capfd):
     diverging = ("--set", "predecessor.training.learning_rate=1e30", "--tasks", "rte", "--seeds", "1")
     assert cli("run", inputs, "--results", tmp_path, *diverging) == 1
