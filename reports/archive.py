@@ -31,8 +31,9 @@ END64_PLACE = struct.Struct("<4sIQI")
 END64 = struct.Struct("<4sQ2H2I4Q")
 DIRECTORY_ENTRY = 46 + 4 * limits.KIB  # bytes: the fixed part, and more than any path that a bundle holds
 READABLE = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-# what zipfile raises for an archive that is damaged or made to harm
-DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, NotImplementedError, RuntimeError, EOFError, ValueError)
+# What zipfile raises, and nothing else of ours is called where they are caught. Beside its own: a stream that cannot be
+# inflated, or ends early; a version or flag it does not know; a name that is no UTF-8, an offset above 2^63.
+DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError)
 
 
 class Sink(Protocol):
@@ -89,17 +90,18 @@ class Bundle:
     def _stream(self, info: zipfile.ZipInfo, most: int) -> Iterator[bytes]:
         """An entry piece by piece, until it has yielded more than `most` bytes or the archive more than it may."""
         count = 0
+        for chunk in self._unpacked(info):
+            count, self._out = count + len(chunk), self._out + len(chunk)
+            if count > most:
+                raise ReportError(f"{self.path}: {info.filename} unpacks to more than {size(most)}")
+            if self._out > limits.RATIO * self._size + CHUNK:
+                raise ReportError(f"{self.path}: unpacks to more than {limits.RATIO} times its size")
+            yield chunk
+
+    def _unpacked(self, info: zipfile.ZipInfo) -> Iterator[bytes]:
         try:
             with self._archive.open(info) as inner:
-                for chunk in chunks(inner):
-                    count, self._out = count + len(chunk), self._out + len(chunk)
-                    if count > most:
-                        raise ReportError(f"{self.path}: {info.filename} unpacks to more than {size(most)}")
-                    if self._out > limits.RATIO * self._size + CHUNK:
-                        raise ReportError(f"{self.path}: unpacks to more than {limits.RATIO} times its size")
-                    yield chunk
-        except ReportError:
-            raise
+                yield from chunks(inner)
         except (*DAMAGED, OSError) as error:
             raise ReportError(f"{self.path}: {info.filename} cannot be read ({text(error, 100)})") from None
 
@@ -113,14 +115,13 @@ def opened(path: Path) -> Iterator[Bundle]:
                 raise ReportError(f"{path}: is no plain file; name a bundle")
             file = stack.enter_context(path.open("rb"))
             _check_directory(path, file)
-            bundle = Bundle(path, file, stack.enter_context(zipfile.ZipFile(file)))
         except OSError as error:
             raise ReportError(f"{path}: cannot be read ({error.strerror or error}); check the path") from None
-        except ReportError:
-            raise
-        except DAMAGED as error:
+        try:
+            archive = stack.enter_context(zipfile.ZipFile(file))
+        except (*DAMAGED, OSError) as error:
             raise ReportError(f"{path}: is a damaged zip ({text(error, 100)}); get it again") from None
-        yield bundle
+        yield Bundle(path, file, archive)
 
 
 def _check_directory(path: Path, file: IO[bytes]) -> None:

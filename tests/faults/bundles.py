@@ -59,7 +59,9 @@ def write(path: Path, files: Mapping[str, bytes], packed: int = zipfile.ZIP_STOR
     """An archive of these files as they are."""
     with zipfile.ZipFile(path, "w", packed) as archive:
         for name, data in files.items():
-            archive.writestr(zipfile.ZipInfo(name), data, packed)
+            info = zipfile.ZipInfo()
+            info.filename = name  # the constructor would cut it at a NUL
+            archive.writestr(info, data, packed)
     return path
 
 

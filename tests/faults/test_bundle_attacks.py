@@ -86,8 +86,6 @@ def test_a_forged_list_cannot_make_an_import_local(bundle, tmp_path):
 
 @pytest.mark.parametrize("name", [*corpus.PATHS, "rte/kd/x.json", "rte/kd/seed-1-0123456789abcdef/../result.json"])
 def test_a_name_that_leads_elsewhere_is_refused(bundle, tmp_path, name):
-    if not name or "\x00" in name:
-        pytest.skip("zipfile writes no such name")
     refused(
         forged(bundle, tmp_path / "x.zip", lambda files: files.update({name: b"{}"})), tmp_path / "to", "no file of a"
     )
