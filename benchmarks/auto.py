@@ -22,7 +22,8 @@ def _why_not_paper() -> str | None:
     if not torch.cuda.is_available():
         return "there is no CUDA device (SUITE=minilm runs real GLUE on a CPU)"
     from benchmarks.data import find_source, load_splits
-    from benchmarks.encoder import fetch, find_encoder
+    from benchmarks.encoder import find_encoder
+    from benchmarks.loading import fetch
     from benchmarks.suite import load_suite
     from benchmarks.tasks import find_task
 

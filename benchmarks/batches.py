@@ -19,9 +19,10 @@ import torch
 from baselines.method import Batch
 from benchmarks.arrays import Create, stored
 from benchmarks.data import Source, load_splits
-from benchmarks.encoder import EncoderSource, load_tokenizer
+from benchmarks.encoder import EncoderSource
 from benchmarks.groups import Layout, LengthGroups, onto
 from benchmarks.identity import hash_of, packages
+from benchmarks.loading import load_tokenizer
 from benchmarks.streams import epoch_order
 from benchmarks.tasks import Task
 

@@ -25,8 +25,9 @@ from baselines import find
 from baselines.method import Given, Method
 from benchmarks import device as devices
 from benchmarks.batches import Tokens
-from benchmarks.encoder import EncoderSource, load_pretrained
+from benchmarks.encoder import EncoderSource
 from benchmarks.evaluation import logits
+from benchmarks.loading import load_pretrained
 from benchmarks.rates import Rates
 from benchmarks.settings import Device, Training
 from benchmarks.stepping import stepping

@@ -190,7 +190,7 @@ def speed(
 
 def _time(planned: Plan, store: Store, matrix: bool = False) -> dict[str, Any]:
     """speed.json, written when all is measured or when that is interrupted."""
-    from benchmarks.encoder import fetch
+    from benchmarks.loading import fetch
     from benchmarks.settings import Speed
     from benchmarks.speed import measure, speed_key
 

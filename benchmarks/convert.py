@@ -17,9 +17,10 @@ import torch
 from huggingface_hub import snapshot_download
 from safetensors.torch import save_file
 
-from benchmarks.encoder import VOCABULARIES, WEIGHTS
+from benchmarks.encoder import WEIGHTS
 from benchmarks.errors import SuiteError
 from benchmarks.foreign import read_json
+from benchmarks.loading import VOCABULARIES
 
 PICKLE = "pytorch_model.bin"
 

@@ -15,7 +15,9 @@ from functools import lru_cache
 import numpy as np
 import torch
 
+from benchmarks import kept
 from benchmarks.data import TRAIN
+from benchmarks.identity import packages
 from benchmarks.lengths import load
 from benchmarks.plan import Plan, Run
 from benchmarks.rates import Rates
@@ -71,12 +73,19 @@ def lengths_of(run: Run) -> tuple[int, ...]:
         if (shipped := load().get(run.task.name)) is not None:  # under BERT's uncased vocabulary
             every = max(1, shipped.examples // SAMPLED)
             lengths = np.repeat(shipped.lengths, shipped.counts)[::every].clip(max=run.max_length)
-        else:  # a task whose data is made here, in a second
-            from benchmarks.batches import tokenise
-
-            lengths = tokenise(run.tokenizer, run.source, run.max_length)[TRAIN].lengths[:SAMPLED].numpy()
-        _lengths[key] = tuple(lengths.tolist())
+            counted = lengths.tolist()
+        else:  # a task whose data is made here
+            known = [run.source.fingerprint, run.tokenizer.hash, run.max_length, SAMPLED, packages(("tokenizers",))]
+            counted = kept.once("lengths", known, lambda: _tokenised(run))
+        _lengths[key] = tuple(counted)
     return _lengths[key]
+
+
+def _tokenised(run: Run) -> list[int]:
+    from benchmarks.batches import tokenise  # seconds of imports that a known task need not wait for
+
+    lengths: list[int] = tokenise(run.tokenizer, run.source, run.max_length)[TRAIN].lengths[:SAMPLED].tolist()
+    return lengths
 
 
 def evaluations(training: Training, steps: int) -> int:

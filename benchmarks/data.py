@@ -9,18 +9,24 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from datasets import ClassLabel, Dataset, load_dataset
 
+from benchmarks import kept
 from benchmarks.errors import SuiteError
+from benchmarks.identity import digest, hash_of, packages
 from benchmarks.settings import Data
 from benchmarks.tasks import Task
+
+if TYPE_CHECKING:  # a second to import, which a plan of checked data need not wait for
+    import pandas as pd
+    from datasets import Dataset
 
 TRAIN = "train"
 
@@ -39,10 +45,10 @@ class Source:
 def find_source(task: Task, data: Data) -> Source:
     """Locate the data and fingerprint it. Raises `SuiteError` for a missing folder, file or pinned revision."""
     if task.synthetic:
-        digest = hashlib.sha256()
+        found = hashlib.sha256()
         for name, split in sorted(_generate(task.name).items()):
-            digest.update(name.encode() + split.to_pandas().to_json(orient="split").encode())
-        return Source(task, None, "generator", None, digest.hexdigest())
+            found.update(name.encode() + split.to_json(orient="split").encode())
+        return Source(task, None, "generator", None, found.hexdigest())
     folder = data.path or os.environ.get("GLUE_DIR")
     if folder is None:
         if data.revision is None:
@@ -52,13 +58,20 @@ def find_source(task: Task, data: Data) -> Source:
         return Source(task, None, data.dataset, data.revision, f"{data.dataset}@{data.revision}")
     if not Path(folder).is_dir():
         raise SuiteError(f"{task.name}: the data folder {folder} does not exist: correct GLUE_DIR (or data.path)")
-    digest = hashlib.sha256()
+    found = hashlib.sha256()
     for split in (TRAIN, *task.dev):
         path = Path(folder) / task.name / f"{split}.parquet"
         if not path.is_file():
             raise SuiteError(f"{task.name}: {path} is missing: add it, or leave the task out with --tasks")
-        digest.update(split.encode() + hashlib.sha256(path.read_bytes()).digest())
-    return Source(task, folder, data.dataset, None, digest.hexdigest())
+        found.update(split.encode() + hashlib.sha256(path.read_bytes()).digest())
+    return Source(task, folder, data.dataset, None, found.hexdigest())
+
+
+def check_splits(source: Source) -> None:
+    """What `load_splits` checks, once per machine, data and versions. Raises `SuiteError`."""
+    task, versions = digest(asdict(source.task)), packages(("datasets", "pyarrow"))
+    key = [source.fingerprint, task, versions, hash_of("benchmarks.data")]
+    kept.once("data", key, lambda: sorted(load_splits(source)))
 
 
 @lru_cache(maxsize=8)
@@ -79,15 +92,19 @@ def load_splits(source: Source) -> dict[str, Dataset]:
 
 def read_split(source: Source, split: str) -> Dataset:
     """A split as it is, unchecked: from the folder, the generator, or the hub."""
+    from datasets import Dataset
+
     task = source.task
     if task.synthetic:
-        return _generate(task.name)[split]
+        return Dataset.from_pandas(_generate(task.name)[split], preserve_index=False)
     if source.folder is None:
         return _from_hub(source, split)
     return Dataset(pq.read_table(Path(source.folder) / task.name / f"{split}.parquet"))
 
 
 def _from_hub(source: Source, split: str) -> Dataset:
+    from datasets import load_dataset
+
     try:
         return load_dataset(source.dataset, source.task.name, split=split, revision=source.revision)
     except Exception as error:  # the hub client raises a dozen kinds, from sockets to its own
@@ -96,10 +113,10 @@ def _from_hub(source: Source, split: str) -> Dataset:
 
 
 @lru_cache(maxsize=1)
-def _generate(name: str) -> dict[str, Dataset]:
+def _generate(name: str) -> dict[str, pd.DataFrame]:
     from benchmarks.demo.tasks import load  # only synthetic suites pay for the generator
 
-    return {split: Dataset.from_pandas(frame, preserve_index=False) for split, frame in load(name).items()}
+    return load(name)
 
 
 def place_of(source: Source, split: str) -> str:
@@ -132,6 +149,8 @@ def check_text(place: str, task: Task, rows: Dataset) -> None:
 
 
 def _check_labels(place: str, task: Task, rows: Dataset) -> None:
+    from datasets import ClassLabel
+
     labels = rows.data["label"]
     feature = rows.features["label"]
     if isinstance(feature, ClassLabel) and list(feature.names) != list(task.labels):

@@ -16,8 +16,9 @@ from baselines.method import Given
 from benchmarks import device as devices
 from benchmarks.batches import Tokens, tokenise
 from benchmarks.data import TRAIN
-from benchmarks.encoder import EncoderSource, load_pretrained
+from benchmarks.encoder import EncoderSource
 from benchmarks.evaluation import predecessor_outputs
+from benchmarks.loading import load_pretrained
 from benchmarks.plan import Plan, Run
 from benchmarks.streams import stream_seed
 from benchmarks.training import train

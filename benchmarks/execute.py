@@ -21,11 +21,12 @@ from benchmarks import outcome
 from benchmarks.batches import Tokens, tokenise
 from benchmarks.checkpoint import Checkpoints
 from benchmarks.data import TRAIN
-from benchmarks.encoder import EncoderSource, load_finetuned, load_pretrained
+from benchmarks.encoder import EncoderSource
 from benchmarks.evaluations import Evaluations, RunSaver
 from benchmarks.faults import reason
 from benchmarks.held_out import split
 from benchmarks.identity import code_hash
+from benchmarks.loading import load_finetuned, load_pretrained
 from benchmarks.outputs import outputs_of, weights_hash
 from benchmarks.plan import Run
 from benchmarks.stopping import Stopped

@@ -7,11 +7,14 @@ out the same ones, the predecessor too.
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import torch
 
-from benchmarks.batches import Tokens
 from benchmarks.tasks import Task
+
+if TYPE_CHECKING:
+    from benchmarks.batches import Tokens
 
 
 def training_examples(task: Task, share: float) -> int:

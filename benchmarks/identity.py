@@ -23,7 +23,8 @@ PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "evaluate", "safe
 SETTINGS = {"benchmarks", "benchmarks.suite", "benchmarks.settings", "benchmarks.arms", "benchmarks.tasks",
             "benchmarks.errors", "benchmarks.identity", "benchmarks.plan", "benchmarks.provenance", "benchmarks.store",
             "benchmarks.demo.tasks", "benchmarks.foreign", "benchmarks.limits", "benchmarks.terminal",
-            "benchmarks.stopping", "benchmarks.faults", "benchmarks.outcome", "baselines"}  # fmt: skip
+            "benchmarks.stopping", "benchmarks.faults", "benchmarks.outcome", "benchmarks.kept",
+            "baselines"}  # fmt: skip
 
 
 def digest(value: Any) -> str:

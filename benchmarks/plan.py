@@ -15,8 +15,8 @@ import baselines
 from baselines.method import Method
 from benchmarks import device as devices
 from benchmarks.arms import Arm
-from benchmarks.data import Source, find_source, load_splits
-from benchmarks.encoder import EncoderSource, check_predecessor, find_encoder, from_run
+from benchmarks.data import Source, check_splits, find_source
+from benchmarks.encoder import EncoderSource, find_encoder, from_run
 from benchmarks.errors import SuiteError, nearest
 from benchmarks.held_out import training_examples
 from benchmarks.identity import code_hash, digest, packages
@@ -152,7 +152,7 @@ def make_plan(suite: Suite, wanted_tasks: Sequence[str] = ()) -> Plan:
                 raise
             continue
         if wanted and (source.folder or task.synthetic):
-            load_splits(source)
+            check_splits(source)
         planner = _TaskPlanner(suite, device, encoder, own, task, source, runs)
         runs += planner.runs()
         warnings += planner.warnings
@@ -185,6 +185,12 @@ def _intermediate_first(suite: Suite) -> list[str]:
     return [*first, *(task for task in suite.tasks if task not in first)]
 
 
+def _predecessor_hash(path: str, task: Task, encoder: EncoderSource) -> str:
+    from benchmarks.loading import check_predecessor  # seconds of imports that only a given predecessor needs
+
+    return check_predecessor(path, task, encoder)
+
+
 class _TaskPlanner:
     """The runs of one task: its predecessors first, then every arm, trial and seed."""
 
@@ -196,7 +202,7 @@ class _TaskPlanner:
         self.source, self.earlier = source, earlier
         self.warnings: list[str] = []
         path = suite.predecessor.paths.get(task.name)
-        self.finetuned = (path, check_predecessor(path, task, encoder)) if path else None
+        self.finetuned = (path, _predecessor_hash(path, task, encoder)) if path else None
 
     def runs(self) -> list[Run]:
         shared = self.suite.predecessor.seed if self.suite.predecessor.seed is not None else self.suite.seeds[0]

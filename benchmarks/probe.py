@@ -14,11 +14,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -27,18 +25,20 @@ from filelock import FileLock
 import baselines
 from baselines.method import Given, Method
 from benchmarks import device as devices
+from benchmarks import kept
 from benchmarks.batches import Tokens
-from benchmarks.encoder import EncoderSource, load_pretrained
+from benchmarks.encoder import EncoderSource
 from benchmarks.errors import SuiteError
 from benchmarks.evaluation import predecessor_outputs
-from benchmarks.identity import code_hash, digest, hash_of, packages
+from benchmarks.identity import code_hash, hash_of, packages
+from benchmarks.loading import load_pretrained
 from benchmarks.plan import Plan, Run
 from benchmarks.rates import shape_of
 from benchmarks.settings import Device, Training
 from benchmarks.stepping import stepping
 from benchmarks.streams import stream_seed
 from benchmarks.tasks import find_task
-from benchmarks.workers import cache_folder, pool_of
+from benchmarks.workers import pool_of
 
 STEPS = 4  # a replacing rate that reaches 1 half-way has steps before and after, and a second stage starts
 EXAMPLES, LONGEST, VOCABULARY = 8, 32, 1000
@@ -123,28 +123,29 @@ def differences(
     kinds: set[Kind], shape: dict[str, int], device: Device, say: Callable[[str], None] | None = None
 ) -> dict[Kind, str | None]:
     """The first tensor that differs when each kind trains twice, or None; remembered per machine."""
-    files = {kind: _file(kind, shape, device) for kind in sorted(kinds, key=repr)}
+    keys = {kind: _key(kind, shape, device) for kind in sorted(kinds, key=repr)}
     found: dict[Kind, str | None] = dict.fromkeys(kinds)
-    if all(file.is_file() for file in files.values()):
+    if all(kept.read("probe", key) for key in keys.values()):
         return found
     with _one_at_a_time():
-        unknown = [kind for kind, file in files.items() if not file.is_file()]
+        unknown = [kind for kind, key in keys.items() if not kept.read("probe", key)]
         if unknown and say is not None:
             say(f"probing whether training repeats bit for bit ({len(unknown)} kinds, once)")
         for kind, first in zip(unknown, looked_at(unknown, shape, device) if unknown else [], strict=True):
             found[kind] = first
             if first is None:
-                _remember(files[kind])
+                with contextlib.suppress(OSError):  # a home that cannot be written to: probed again next time
+                    kept.write("probe", keys[kind], {"bit_equal": True, "steps": STEPS})
     return found
 
 
 @contextlib.contextmanager
 def _one_at_a_time() -> Iterator[None]:
     """Of runners that start together on a machine one probes and the others read what it found."""
-    lock = FileLock(cache_folder() / "probe.lock")
+    lock = FileLock(kept.folder() / "probe.lock")
     with contextlib.ExitStack() as held:
         with contextlib.suppress(OSError):  # a home that cannot be written to remembers nothing either
-            cache_folder().mkdir(parents=True, exist_ok=True)
+            kept.folder().mkdir(parents=True, exist_ok=True)
             held.enter_context(lock)
         yield
 
@@ -230,18 +231,9 @@ def _shape(plan: Plan) -> dict[str, int]:
     return {**usual, **(shape_of(plan.encoder) or {})}
 
 
-def _file(kind: Kind, shape: dict[str, int], device: Device) -> Path:
-    """What stands for a kind that was found to repeat itself under these settings, code and packages."""
-    key = {"kind": asdict(kind), "shape": shape, "device": device.model_dump(mode="json"), "steps": STEPS,
+def _key(kind: Kind, shape: dict[str, int], device: Device) -> dict[str, Any]:
+    """What decides whether a kind repeats itself: settings, device, code and packages."""
+    return {"kind": asdict(kind), "shape": shape, "device": device.model_dump(mode="json"), "steps": STEPS,
            "name": devices.device_name(device), "class": devices.device_class(device), "torch": torch.__version__,
            "packages": packages(("torch", "transformers", "numpy")), "code": code_hash(kind.method),
            "probe": hash_of("benchmarks.probe")}  # fmt: skip
-    return cache_folder() / f"probe-{digest(key)[:24]}.json"
-
-
-def _remember(file: Path) -> None:
-    with contextlib.suppress(OSError):  # a home that cannot be written to: probed again next time
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_suffix(f".{os.getpid()}.partial")
-        partial.write_text(json.dumps({"bit_equal": True, "steps": STEPS}) + "\n", encoding="utf-8")
-        partial.replace(file)

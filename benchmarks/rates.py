@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,14 +9,14 @@ from typing import Any
 
 import torch
 from filelock import FileLock
-from transformers import AutoConfig
 
 from benchmarks import device as devices
+from benchmarks import kept
 from benchmarks.encoder import EncoderSource
-from benchmarks.identity import digest, hash_of
+from benchmarks.identity import hash_of, packages
 from benchmarks.settings import Device
-from benchmarks.workers import cache_folder
 
+KIND = "rates"
 SHAPE = ("vocab_size", "hidden_size", "num_attention_heads", "intermediate_size", "max_position_embeddings")
 
 
@@ -51,21 +48,18 @@ def calibrated(
     """The rates of this machine for an encoder of `shape`, from the cache; else measured now, which `say` tells, or
     None where `say` is None."""
     own = {name: shape[name] for name in SHAPE if name in shape}
-    key = digest(
-        [own, device.model_dump(mode="json"), devices.device_name(device), torch.__version__, batch_size, workers,
-         hash_of("benchmarks.calibration")]
-    )  # fmt: skip
-    path = cache_folder() / f"rates-{key[:24]}.json"
-    if (found := _read(path)) is not None or say is None:
+    key = [own, device.model_dump(mode="json"), devices.device_name(device), torch.__version__, batch_size, workers,
+           hash_of("benchmarks.calibration")]  # fmt: skip
+    if (found := _read(key)) is not None or say is None:
         return found
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_suffix(".lock")):
-        if (found := _read(path)) is None:
+    kept.folder().mkdir(parents=True, exist_ok=True)
+    with FileLock(kept.path_of(KIND, key).with_suffix(".lock")):
+        if (found := _read(key)) is None:
             from benchmarks.calibration import measure_together  # seconds of imports that only this needs
 
             say("measuring how fast this machine trains (once)")
             found = measure_together(own, device, batch_size, workers)
-            _write(path, found)
+            kept.write(KIND, key, asdict(found))
     return found
 
 
@@ -75,20 +69,20 @@ def shape_of(encoder: EncoderSource) -> dict[str, int] | None:
         return {name: size for name, size in encoder.shape if name in SHAPE}
     if encoder.revision is not None or not Path(encoder.location).is_dir():
         return None
-    config: Any = AutoConfig.from_pretrained(encoder.location, trust_remote_code=False)
-    sizes = {name: getattr(config, name, None) for name in SHAPE}
-    return {"intermediate_size": 4 * config.hidden_size} | {name: size for name, size in sizes.items() if size}
+
+    def sizes() -> dict[str, int]:
+        from transformers import AutoConfig  # knows what each architecture calls its sizes; a second to import
+
+        config: Any = AutoConfig.from_pretrained(encoder.location, trust_remote_code=False)
+        found = {name: getattr(config, name, None) for name in SHAPE}
+        return {"intermediate_size": 4 * config.hidden_size} | {name: size for name, size in found.items() if size}
+
+    shape: dict[str, int] = kept.once("shape", [encoder.hash, SHAPE, packages(("transformers",))], sizes)
+    return shape
 
 
-def _read(path: Path) -> Rates | None:
+def _read(key: list[Any]) -> Rates | None:
     try:
-        return Rates(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        return Rates(**kept.read(KIND, key))
+    except TypeError:  # none, or of other fields
         return None
-
-
-def _write(path: Path, rates: Rates) -> None:
-    handle, partial = tempfile.mkstemp(dir=path.parent)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(json.dumps(asdict(rates), indent=1) + "\n")
-    Path(partial).replace(path)

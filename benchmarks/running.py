@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from benchmarks import space
 from benchmarks.data import load_splits
-from benchmarks.encoder import fetch
 from benchmarks.engine import find_engine
 from benchmarks.errors import DONE, FAILED, SuiteError
 from benchmarks.execute import RunOptions
 from benchmarks.lease import Leases
+from benchmarks.loading import fetch
 from benchmarks.plan import Plan, Run
 from benchmarks.probe import probe_suite
 from benchmarks.show import Progress

@@ -15,10 +15,11 @@ from pathlib import Path
 
 from safetensors import safe_open
 
-from benchmarks.encoder import WEIGHTS, EncoderSource, folder_of
+from benchmarks.encoder import WEIGHTS, EncoderSource
 from benchmarks.errors import SuiteError
 from benchmarks.held_out import training_examples
 from benchmarks.lengths import load
+from benchmarks.loading import folder_of
 from benchmarks.plan import Plan, Run
 from benchmarks.store import Store
 

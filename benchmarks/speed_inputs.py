@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from benchmarks import metrics
 from benchmarks.batches import Tokens, WordHash, evaluation_batches, tokenise_split
 from benchmarks.data import load_splits
-from benchmarks.encoder import load_finetuned, load_pretrained, load_tokenizer
 from benchmarks.errors import SuiteError
+from benchmarks.loading import load_finetuned, load_pretrained, load_tokenizer
 from benchmarks.plan import PREDECESSOR, Plan, Run
 from benchmarks.settings import Speed
 from benchmarks.speed_timing import Inputs

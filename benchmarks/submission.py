@@ -37,9 +37,10 @@ from numpy.typing import NDArray
 from benchmarks.batches import tokenise_split
 from benchmarks.data import Source, check_text, place_of, read_split
 from benchmarks.device import resolve
-from benchmarks.encoder import check_classifier, check_head, load_finetuned
+from benchmarks.encoder import check_classifier
 from benchmarks.errors import SuiteError, nearest
 from benchmarks.evaluation import logits
+from benchmarks.loading import check_head, load_finetuned
 from benchmarks.settings import Device
 from benchmarks.tasks import ENTAILMENT, Task, find_task
 

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import device as devices
-from benchmarks.encoder import load_tokenizer
 from benchmarks.errors import SuiteError
+from benchmarks.loading import load_tokenizer
 from benchmarks.plan import Run
 from benchmarks.submission import SERVER_FILES, predict_test, write_submission
 

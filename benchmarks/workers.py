@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import signal
 import threading
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import connection
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from benchmarks import device as devices
-from benchmarks.identity import digest
+from benchmarks import kept
 from benchmarks.settings import Device
 from benchmarks.stopping import unsignalled
 
@@ -39,32 +37,21 @@ def default_workers(device: Device) -> int:
     return 1 if device.device == "cuda" else possible_workers(device)[-1]
 
 
-def _throughput_file(device: Device) -> Path:
-    settings = {**device.model_dump(mode="json"), "name": devices.device_name(device), "torch": torch.__version__}
-    return cache_folder() / f"workers-{digest(settings)[:24]}.json"
+def _key(device: Device) -> dict[str, Any]:
+    return {**device.model_dump(mode="json"), "name": devices.device_name(device), "torch": torch.__version__}
 
 
 def kept_throughput(device: Device) -> dict[int, float] | None:
     """Steps a second by number of workers, as `doctor` measured them under these settings."""
     try:
-        found = json.loads(_throughput_file(device).read_text(encoding="utf-8"))
-        return {int(count): float(rate) for count, rate in found.items()} or None
-    except (OSError, ValueError, AttributeError):
+        return {int(count): float(rate) for count, rate in kept.read("workers", _key(device)).items()} or None
+    except (ValueError, AttributeError):  # none, or damaged
         return None
 
 
 def keep_throughput(device: Device, steps_a_second: dict[int, float]) -> None:
     """Keep them for this machine."""
-    path = _throughput_file(device)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    partial.write_text(json.dumps(steps_a_second), encoding="utf-8")
-    partial.replace(path)
-
-
-def cache_folder() -> Path:
-    """Where what is measured once per machine is kept: $XDG_CACHE_HOME/theseus-bench, by default under ~/.cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "theseus-bench"
+    kept.write("workers", _key(device), steps_a_second)
 
 
 def set_environment(device: Device) -> None:

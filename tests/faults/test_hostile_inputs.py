@@ -14,9 +14,10 @@ from safetensors.torch import load_file, save_file
 
 from benchmarks import limits
 from benchmarks.data import find_source, load_splits
-from benchmarks.encoder import check_classifier, check_predecessor, find_encoder
+from benchmarks.encoder import check_classifier, find_encoder
 from benchmarks.errors import SuiteError
 from benchmarks.foreign import check_model_folder
+from benchmarks.loading import check_predecessor
 from benchmarks.settings import Data, Encoder
 from benchmarks.suite import load_suite
 from benchmarks.tasks import find_task

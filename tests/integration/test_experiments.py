@@ -25,10 +25,10 @@ from transformers import (
 )
 
 from baselines import find
-from benchmarks.encoder import load_finetuned, load_tokenizer
 from benchmarks.evaluations import Evaluations
 from benchmarks.execute import execute
 from benchmarks.held_out import split_rows
+from benchmarks.loading import load_finetuned, load_tokenizer
 from benchmarks.plan import Plan, Run, make_plan
 from benchmarks.store import Store
 from benchmarks.suite import load_suite

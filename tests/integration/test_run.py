@@ -17,8 +17,8 @@ import torch
 
 from benchmarks import arrays
 from benchmarks.batches import evaluation_batches, tokenise
-from benchmarks.encoder import load_finetuned
 from benchmarks.execute import execute
+from benchmarks.loading import load_finetuned
 from benchmarks.plan import make_plan
 from benchmarks.suite import load_suite
 from tests import tiny

@@ -18,7 +18,8 @@ from transformers import (
 
 from baselines import find
 from baselines.method import Given
-from benchmarks.encoder import EncoderSource, find_encoder, load_pretrained, load_tokenizer
+from benchmarks.encoder import EncoderSource, find_encoder
+from benchmarks.loading import load_pretrained, load_tokenizer
 from benchmarks.settings import Device, Encoder, Training
 from benchmarks.tasks import find_task
 from benchmarks.training import train

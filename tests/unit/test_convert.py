@@ -12,8 +12,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from benchmarks.encoder import find_encoder, load_pretrained, load_tokenizer
+from benchmarks.encoder import find_encoder
 from benchmarks.errors import SuiteError
+from benchmarks.loading import load_pretrained, load_tokenizer
 from benchmarks.settings import Encoder
 from benchmarks.tasks import find_task
 from tests import tiny

@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertForQuestionAnswering, BertModel
 
-from benchmarks.encoder import check_predecessor, find_encoder, load_finetuned, load_pretrained
+from benchmarks.encoder import find_encoder
 from benchmarks.errors import SuiteError
+from benchmarks.loading import check_predecessor, load_finetuned, load_pretrained
 from benchmarks.settings import Encoder
 from benchmarks.tasks import find_task
 from tests import tiny
