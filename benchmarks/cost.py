@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from benchmarks import kept
+from benchmarks.cuts import PRICE, cut
 from benchmarks.data import TRAIN
 from benchmarks.identity import packages
 from benchmarks.lengths import load
@@ -41,8 +42,8 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Batches:
-    """Means over a task's batches: `words` a batch, `tokens` with the padding of its length groups, `length` the mean
-    number of tokens that a token attends to."""
+    """Means over a task's batches: `words` a batch, `tokens` with its groups' padding and what the groups themselves
+    cost, `length` the mean number of tokens that a token attends to."""
 
     words: float
     tokens: float
@@ -56,9 +57,10 @@ def batches_of(lengths: tuple[int, ...], batch_size: int, groups: int) -> Batche
     drawn = torch.tensor(lengths)[order]
     words = tokens = pairs = count = 0.0
     for batch in drawn.split(batch_size):
-        for group in batch.sort().values.tensor_split(min(groups, len(batch))):
+        batch = batch.sort().values
+        for group in batch.split(cut(batch, groups)):
             longest, size = int(group.max()), len(group)
-            tokens, pairs = tokens + size * longest, pairs + size * longest**2
+            tokens, pairs = tokens + size * longest + PRICE, pairs + size * longest**2
         words, count = words + float(batch.sum()), count + len(batch) / batch_size
     return Batches(words / count, tokens / count, pairs / tokens)
 

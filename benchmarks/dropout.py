@@ -38,9 +38,9 @@ class MaskStream:
         """0 with probability `rate` (to 2^-16), else 1 / (1 - rate); `dtype` is bfloat16, float32 or float64."""
         count = math.prod(shape)
         words = self._bits.random_raw(-(-count // 4)).view(np.int16)[:count]
-        kept = torch.from_numpy(words) >= round(rate * _LEVELS) - _LEVELS // 2
+        kept = torch.from_numpy(words).ge_(round(rate * _LEVELS) - _LEVELS // 2)  # 0 or 1, in place
         scale = int(torch.tensor(1.0 / (1.0 - rate), dtype=dtype).view(_BITS[dtype]))
-        return (kept.to(_BITS[dtype]) * scale).view(dtype).view(shape)
+        return kept.to(_BITS[dtype]).mul_(scale).view(dtype).view(shape)
 
     def drop(self, values: torch.Tensor, rate: float) -> torch.Tensor:
         """`values` with a share `rate` of them 0 and the rest scaled up; on a CPU from this stream."""

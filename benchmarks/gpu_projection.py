@@ -24,7 +24,6 @@ from benchmarks.tasks import find_task
 
 SUITE = ROOT / "benchmarks" / "suites" / "paper.toml"
 PRESETS = ROOT / "benchmarks" / "presets.toml"
-SUITE_GROUPS = 4  # where the suite does not say
 PADDED = 1  # passes without gradients are padded, in the order of length
 
 
@@ -88,7 +87,7 @@ def read_table(suite: Path = SUITE, presets: Path = PRESETS) -> Table:
             work[row][name] = _work(name, training, task_rate)
     training = document["training"]
     return Table(work, len(document["seeds"]), training["batch_size"], document["device"]["precision"],
-                 training.get("length_groups", SUITE_GROUPS))  # fmt: skip
+                 training["length_groups"])  # fmt: skip
 
 
 def _work(name: str, training: dict[str, Any], rate: dict[str, Any]) -> Work:

@@ -4,8 +4,8 @@ The examples of a batch are sorted by length and cut into groups, each padded to
 first layer the groups are laid end to end, (batch, length, hidden) to (1, tokens, hidden), so every linear layer,
 normalisation and dropout runs once over little but words; attention takes each group as it lies, a view without a
 copy; after the last layer each example's first token, which is what classification heads read, goes back to its row.
-Same members, same loss, same gradient, to rounding. On RTE with MiniLM-L6 8 groups of 4 hold 5 % padding where one
-padding holds half, and a step takes 0.64 of what four micro-batches take (LOG.md).
+Same members, same loss, same gradient, to rounding. On RTE with MiniLM-L6 8 groups hold 3 % padding where one
+padding holds half, and a step takes 0.6 of what four micro-batches take (LOG.md).
 
 Nothing here names an architecture: transformers hands every attention call to an interface of its own, and the layers
 are found by `theseus`. A model whose layers take more than hidden states and a mask (rotary positions), or whose head
@@ -24,6 +24,7 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 
+from benchmarks.cuts import cut
 from benchmarks.dropout import MaskStream
 
 NAME = "length-groups"  # of the attention implementation
@@ -51,14 +52,11 @@ def onto(tensor: torch.Tensor, device: str) -> torch.Tensor:
 
 
 def lay_out(lengths: torch.Tensor, count: int, device: str) -> Layout:
-    """The layout of examples of these `lengths` (examples,), ascending, in `count` groups of near-equal size."""
+    """The layout of examples of these `lengths` (examples,), ascending, in at most `count` groups."""
     longest = int(lengths[-1])
+    sizes = cut(lengths, count)
     groups, tokens, first, start = [], [], [], 0
-    for rows, part in zip(
-        torch.arange(len(lengths)).tensor_split(min(count, len(lengths))),
-        lengths.tensor_split(min(count, len(lengths))),
-        strict=True,
-    ):
+    for rows, part in zip(torch.arange(len(lengths)).split(sizes), lengths.split(sizes), strict=True):
         examples, length = len(part), int(part[-1])
         mask = None
         if int(part[0]) < length:
@@ -88,30 +86,33 @@ def _attention(
 ) -> tuple[torch.Tensor, None]:  # fmt: skip
     """transformers' attention call on (1, heads, tokens, width); gives (1, tokens, heads, width)."""
     assert _open.layout is not None
+    groups = _open.layout.groups
     heads, _tokens, width = query.shape[1:]
     scale = width**-0.5 if scaling is None else scaling
-    found, start = [], 0
-    for examples, length, bias in _open.layout.groups:
-        shape = (heads, examples, length, width)
-        here = slice(start, start + examples * length)
-        q, k, v = (states[0, :, here].view(shape) for states in (query, key, value))
-        found.append(_attend(q, k, v, bias, scale, dropout).reshape(heads, examples * length, width))
-        start += examples * length
-    return torch.cat(found, dim=1).transpose(0, 1)[None], None
+    sizes = [examples * length for examples, length, _ in groups]
+    found = []
+    # split, not slices: its backward pass is one cat, theirs a tensor of zeros and an addition for each
+    parts = zip(*(states.squeeze(0).split(sizes, dim=1) for states in (query * scale, key, value)), strict=True)
+    for (examples, length, bias), qkv in zip(groups, parts, strict=True):
+        q, k, v = (states.view(heads, examples, length, width) for states in qkv)
+        attended = _attend(q, k, v, bias, dropout).reshape(heads, examples * length, width)
+        found.append(attended.transpose(0, 1))  # so that cat writes them as the next linear layer reads them
+    return torch.cat(found)[None], None
 
 
 def _attend(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, bias: torch.Tensor | None, scale: float, rate: float
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, bias: torch.Tensor | None, rate: float
 ) -> torch.Tensor:
-    """Attention of one group, (heads, examples, length, width). On a CPU, torch's fused kernel has no dropout, and what
-    it falls back to computes in float32: there, with dropout, the four operations one by one."""
+    """Attention of one group, (heads, examples, length, width), of a `query` already scaled. On a CPU, torch's fused
+    kernel has no dropout, and what it falls back to computes in float32: there, with dropout, the four operations one
+    by one."""
     if not rate or query.device.type != "cpu" or _open.masks is None:
         mask = None if bias is None else bias.to(query.dtype)
-        return F.scaled_dot_product_attention(query, key, value, mask, dropout_p=rate, scale=scale)
-    flat = [states.flatten(0, 1) for states in (query * scale, key, value)]
+        return F.scaled_dot_product_attention(query, key, value, mask, dropout_p=rate, scale=1.0)
+    flat = [states.flatten(0, 1) for states in (query, key, value)]
     scores = torch.bmm(flat[0], flat[1].transpose(1, 2)).view(*query.shape[:3], query.shape[2])
     if bias is not None:
-        scores = scores + bias.to(scores.dtype)
+        scores += bias.to(scores.dtype)
     shares = _open.masks.drop(scores.softmax(-1), rate)
     return torch.bmm(shares.flatten(0, 1), flat[2]).view_as(query)
 
@@ -138,7 +139,7 @@ def _leave(_: nn.Module, __: Any, output: Any) -> Any:
 class LengthGroups:
     """Runs the forward passes of `model` over length groups. `stack`: its layers, as they are called.
 
-    `count`: groups of a batch; 1 pads to the batch's longest, as usual.
+    `count`: the most groups of a batch; 1 pads to the batch's longest, as usual.
     """
 
     def __init__(self, model: nn.Module, stack: nn.ModuleList, count: int, masks: MaskStream) -> None:

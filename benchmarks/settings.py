@@ -48,7 +48,7 @@ class Training(Config):
 
     `warmup` is a share of the planned steps. `evaluate_every` counts optimizer steps, or is "epoch".
     Neither of the next two changes a batch's members or its gradient (beyond rounding): `length_groups` cuts it by
-    length, so that little of it is padding; `micro_batches` takes it in parts, for less memory.
+    length into at most so many, so that little of it is padding; `micro_batches` takes it in parts, for less memory.
     """
 
     epochs: Annotated[float, Field(gt=0)] = 3.0

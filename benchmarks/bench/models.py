@@ -21,7 +21,9 @@ from benchmarks.settings import Device, Training
 from benchmarks.stepping import Stepper, stepping
 from benchmarks.suite import load_suite
 
-SHAPE = load_suite("minilm").encoder.shape
+MINILM = load_suite("minilm")
+SHAPE = MINILM.encoder.shape
+TRAINING = Training(length_groups=MINILM.training.length_groups)
 BATCH, BATCHES = 32, 12
 OPTIONS: dict[str, dict[str, Any]] = {"theseus": {"rate": {"kind": "constant", "p": 0.5, "reach": 10**6}}}
 
@@ -75,5 +77,5 @@ def trainer(
     trained = method.build(Given(deep, deep, layers, 0, 10**6)).train()
     needs = method.needs(depth, layers)
     outputs = predecessor_outputs(deep(), tokens, needs, settings) if needs else {}
-    with stepping(method, trained, tokens, outputs, Training(), 0, 10**6, settings) as stepper:
+    with stepping(method, trained, tokens, outputs, TRAINING, 0, 10**6, settings) as stepper:
         yield Trainer(stepper, tokens)

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from benchmarks.cost import Estimate, batches_of, evaluations, wall_seconds
+from benchmarks.cuts import PRICE
 from benchmarks.encoder import EncoderSource
 from benchmarks.rates import Rates, calibrated, shape_of
 from benchmarks.settings import Device, Training
@@ -24,13 +25,13 @@ def test_a_step_is_its_fixed_part_and_its_layers():
 
 
 def test_a_batch_of_all_examples_by_hand():
-    """Lengths 2, 4, 6, 8 in one batch: 20 words; as one group 4 x 8 tokens, as two 2 x 4 + 2 x 8."""
-    whole = batches_of((8, 2, 6, 4), 4, 1)
-    assert (whole.words, whole.tokens, whole.length) == (20, 32, 8)
-    halves = batches_of((8, 2, 6, 4), 4, 2)
-    assert (halves.words, halves.tokens) == (20, 24)
-    assert halves.length == pytest.approx((2 * 16 + 2 * 64) / 24)
-    assert batches_of((8, 2, 6, 4), 4, 4).tokens == 20
+    """Lengths 20, 40, 60, 80 in one batch: 200 words; as one group 4 x 80 tokens, as two 2 x 40 + 2 x 80."""
+    whole = batches_of((80, 20, 60, 40), 4, 1)
+    assert (whole.words, whole.tokens, whole.length) == (200, 320 + PRICE, pytest.approx(4 * 80**2 / (320 + PRICE)))
+    halves = batches_of((80, 20, 60, 40), 4, 2)
+    assert (halves.words, halves.tokens) == (200, 240 + 2 * PRICE)
+    assert halves.length == pytest.approx((2 * 40**2 + 2 * 80**2) / (240 + 2 * PRICE))
+    assert batches_of((80, 20, 60, 40), 4, 4).tokens == 200 + 4 * PRICE
 
 
 @pytest.mark.parametrize(("every", "steps", "expected"), [("epoch", 300, 3), (100, 300, 3), (100, 301, 4)])

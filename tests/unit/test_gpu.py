@@ -25,6 +25,7 @@ from benchmarks.gpu_steps import TrainingStep, classifier, followed_layers, rand
 from benchmarks.gpu_worker import Worker
 from benchmarks.lengths import histogram, load
 from benchmarks.settings import Device, Training
+from benchmarks.suite import load_suite
 from benchmarks.tasks import find_task
 from benchmarks.training import train
 from theseus import LinearRate
@@ -134,7 +135,9 @@ def measured(seconds, runs=2):
 
 def test_projection_adds_up():
     table = read_table()
-    found = {(name, "float32", 2, 4, False): measured(0.02) for name in METHODS}
+    groups = table.length_groups
+    assert groups == load_suite("paper").training.length_groups
+    found = {(name, "float32", 2, groups, False): measured(0.02) for name in METHODS}
     found |= {(name, "float32", 2, PADDED, False): measured(0.064) for name in PASSES}
     entry = project(table, found, "float32", 2)
     tasks = table.work["kd"]
@@ -149,8 +152,8 @@ def test_projection_adds_up():
     assert entry["device_hours_with_one_predecessor_per_task"] == pytest.approx(hours - spared)
     assert any("theseus" in note for note in entry["notes"])
 
-    found |= {("theseus-code", "float32", 2, 4, False): measured(0.04)}
-    found |= {("theseus-code-full", "float32", 2, 4, False): measured(0.01)}
+    found |= {("theseus-code", "float32", 2, groups, False): measured(0.04)}
+    found |= {("theseus-code-full", "float32", 2, groups, False): measured(0.01)}
     rte = table.work["theseus"]["rte"]
     step = 0.01 + 2 * (1 - rte.mean_rate) * 0.03
     alone = project(table, found, "float32", 2)["rows"]["theseus"]["tasks"]["rte"]

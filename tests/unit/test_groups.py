@@ -24,12 +24,12 @@ def ascending(examples=9):
 
 
 def test_every_token_lies_in_its_examples_group_once():
-    lengths = torch.tensor([2, 2, 3, 5, 5, 9, 10])
+    lengths = torch.tensor([2, 2, 3, 25, 25, 79, 80])
     layout = lay_out(lengths, 3, "cpu")
-    assert [(examples, length) for examples, length, _ in layout.groups] == [(3, 3), (2, 5), (2, 10)]
+    assert [(examples, length) for examples, length, _ in layout.groups] == [(3, 3), (2, 25), (2, 80)]
     assert [mask is None for _, _, mask in layout.groups] == [False, True, False]
-    assert len(layout.tokens) == 3 * 3 + 2 * 5 + 2 * 10
-    rows, columns = layout.tokens // 10, layout.tokens % 10
+    assert len(layout.tokens) == 3 * 3 + 2 * 25 + 2 * 80
+    rows, columns = layout.tokens // 80, layout.tokens % 80
     for example, length in enumerate(lengths.tolist()):
         assert set(range(length)) <= set(columns[rows == example].tolist())
     assert rows[layout.first].tolist() == list(range(7))
@@ -39,8 +39,8 @@ def test_every_token_lies_in_its_examples_group_once():
 
 
 def test_more_groups_than_examples_are_one_each():
-    layout = lay_out(torch.tensor([3, 7]), 8, "cpu")
-    assert layout.groups == ((1, 3, None), (1, 7, None))
+    layout = lay_out(torch.tensor([30, 70]), 8, "cpu")
+    assert layout.groups == ((1, 30, None), (1, 70, None))
 
 
 @pytest.mark.parametrize("name", ["bert", "roberta", "electra", "distilbert"])

@@ -269,7 +269,7 @@ def test_without_a_folder_the_hub_is_read_at_the_pinned_revision(
         asked.append((dataset, config, split, revision))
         return Dataset(table(next(n for n, f in SERVER_FILES.items() if (f.config, f.split) == (config, split))))
 
-    monkeypatch.setattr(data, "load_dataset", hub)  # stands in for the network
+    monkeypatch.setattr("datasets.load_dataset", hub)  # stands in for the network
     for name in ("WNLI.tsv", "AX.tsv", "MNLI-mm.tsv"):
         assert len(load_test(source(None), name)) == SERVER_FILES[name].rows
     assert asked == [
