@@ -16,7 +16,6 @@ import torch
 from datasets import Dataset
 from transformers import AutoTokenizer, BertForSequenceClassification
 
-from benchmarks import data
 from benchmarks.data import Source
 from benchmarks.errors import SuiteError
 from benchmarks.settings import Device
