@@ -108,13 +108,10 @@ def status(suite: SuiteName, results: Results = None, settings: Settings = None,
 def _estimated(planned: Plan, store: Store, runs: list[Run], measure: bool) -> dict[str, Any]:
     """The plan with its times; `measure`: time this machine now, if that has not been done yet."""
     from benchmarks.cost import estimates
-    from benchmarks.rates import calibrated, shape_of
+    from benchmarks.rates import rates_of
     from benchmarks.show import plan_document
-    from benchmarks.workers import default_workers
 
-    shape, workers = shape_of(planned.encoder), default_workers(planned.device)
-    batch_size = planned.suite.training.batch_size
-    rates = calibrated(shape, planned.device, batch_size, workers, say if measure else None) if shape else None
+    rates = rates_of(planned, say if measure else None)
     return plan_document(planned, runs, estimates(runs, planned, store, rates), store, rates is not None)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from filelock import FileLock
@@ -15,6 +15,10 @@ from benchmarks import kept
 from benchmarks.encoder import EncoderSource
 from benchmarks.identity import hash_of, packages
 from benchmarks.settings import Device
+from benchmarks.workers import default_workers
+
+if TYPE_CHECKING:
+    from benchmarks.plan import Plan
 
 KIND = "rates"
 SHAPE = ("vocab_size", "hidden_size", "num_attention_heads", "intermediate_size", "max_position_embeddings")
@@ -61,6 +65,13 @@ def calibrated(
             found = measure_together(own, device, batch_size, workers)
             kept.write(KIND, key, asdict(found))
     return found
+
+
+def rates_of(plan: Plan, say: Callable[[str], None] | None) -> Rates | None:
+    """Of the machine, for the plan's encoder, device and batch; `say` as for `calibrated`."""
+    if (shape := shape_of(plan.encoder)) is None:
+        return None
+    return calibrated(shape, plan.device, plan.suite.training.batch_size, default_workers(plan.device), say)
 
 
 def shape_of(encoder: EncoderSource) -> dict[str, int] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from benchmarks import space
+from benchmarks.cost import estimates
 from benchmarks.data import load_splits
 from benchmarks.engine import find_engine
 from benchmarks.errors import DONE, FAILED, SuiteError
@@ -11,6 +12,7 @@ from benchmarks.lease import Leases
 from benchmarks.loading import fetch
 from benchmarks.plan import Plan, Run
 from benchmarks.probe import probe_suite
+from benchmarks.rates import rates_of
 from benchmarks.show import Progress
 from benchmarks.stale import older_runs
 from benchmarks.store import Store
@@ -36,7 +38,8 @@ def execute_missing(
     space.check(planned, missing, store, at_once)
     probes = probe_suite(planned, missing, say)
     store.write_suite(planned)
-    with Progress(total=len(runs), done=len(runs) - len(missing)) as progress:
+    guesses = estimates(runs, planned, store, rates) if (rates := rates_of(planned, None)) else None
+    with Progress(runs, missing, guesses, at_once) as progress:
         options = {run.id: RunOptions(checkpoint_seconds, probes.get(run.arm)) for run in missing}
         execute_all(missing, store.path, at_once, progress.report, options, progress.say)
     return FAILED if progress.failed else DONE

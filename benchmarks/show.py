@@ -125,17 +125,23 @@ def status_text(document: dict[str, Any]) -> str:
 
 
 class Progress:
-    """A bar on a terminal, a plain line per finished run elsewhere; counts the failures."""
+    """A bar on a terminal, a plain line per finished run elsewhere; counts the failures.
 
-    def __init__(self, total: int, done: int) -> None:
-        self.total, self.done, self.failed = total, done, 0
+    `guesses`: what each missing run will take, None where this machine was never measured; `workers` run at once.
+    """
+
+    def __init__(
+        self, runs: Sequence[Run], missing: Sequence[Run], guesses: dict[str, Estimate] | None, workers: int
+    ) -> None:
+        self.total, self.done, self.failed = len(runs), len(runs) - len(missing), 0
+        self.missing, self.guesses, self.workers = {run.id: run for run in missing}, guesses, workers
         self.console = Console(file=sys.stderr, highlight=False)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         self.bar = Bar(*columns, console=self.console, disable=not self.console.is_terminal)
         self.started = time.monotonic()
 
     def __enter__(self) -> Progress:
-        word = "nothing to do" if self.done == self.total else f"{self.total - self.done} to do"
+        word = "nothing to do" if self.done == self.total else f"{self.total - self.done} to do{self._left()}"
         self.say(f"{self.done} of {self.total} runs done, {word}")
         self.bar.start()
         self.task = self.bar.add_task("runs", total=self.total, completed=self.done)
@@ -153,6 +159,7 @@ class Progress:
     def report(self, run: Run, result: dict[str, Any]) -> None:
         """Called as each run ends."""
         self.done += 1
+        self.missing.pop(run.id, None)
         self.bar.update(self.task, completed=self.done)
         if result["status"] == "done":
             outcome = f"{result['last']['score']:.1f}  ({result['train_seconds']:.1f} s training)"
@@ -162,4 +169,10 @@ class Progress:
         if result.get("elsewhere"):
             outcome += ", by another runner"
         elapsed = duration(time.monotonic() - self.started)
-        self.say(f"[{self.done}/{self.total}] {run.task.name} {run.arm} seed {run.seed}: {outcome}  [{elapsed}]")
+        cell = f"{run.task.name} {run.arm} seed {run.seed}"
+        self.say(f"[{self.done}/{self.total}] {cell}: {outcome}  [{elapsed}{self._left()}]")
+
+    def _left(self) -> str:
+        if self.guesses is None or not self.missing:
+            return ""
+        return f", about {duration(wall_seconds(list(self.missing.values()), self.guesses, self.workers))} left"

@@ -12,6 +12,7 @@ from benchmarks.cuts import PRICE
 from benchmarks.encoder import EncoderSource
 from benchmarks.rates import Rates, calibrated, shape_of
 from benchmarks.settings import Device, Training
+from benchmarks.show import Progress
 from benchmarks.workers import best_workers, default_workers, keep_throughput, possible_workers
 
 RATES = Rates(fixed=0.5, fixed_frozen=0.1, call=0.01, token=1e-4, pair=1e-6, forward=1e-5, matmul=1e11, workers=2)
@@ -51,6 +52,29 @@ def test_the_queue_starts_predecessors_first_and_waits_for_them():
     assert wall_seconds(runs, guesses, 2) == pytest.approx(14.0)
     assert wall_seconds(runs, guesses, 1) == pytest.approx(24.0)
     assert wall_seconds([], {}, 2) == 0.0
+
+
+def test_progress_tells_how_long_the_rest_will_take(capsys):
+    runs = [made("p"), made("a", "p"), made("b", "p"), made("done")]
+    for run, arm in zip(runs, ("predecessor", "kd", "pkd", "theseus"), strict=True):
+        run.arm, run.seed, run.task = arm, 1, SimpleNamespace(name="rte")
+    guesses = {name: Estimate(0.0, seconds, 0.0, False) for name, seconds in
+               {"p": 100.0, "a": 40.0, "b": 30.0}.items()}  # fmt: skip
+    result = {"status": "done", "last": {"score": 66.1}, "train_seconds": 98.0}
+    with Progress(runs, runs[:3], guesses, 2) as progress:
+        progress.report(runs[0], result)
+        progress.report(runs[1], result | {"elsewhere": True})
+        progress.report(runs[2], {"status": "failed", "reason": "it broke"})
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "1 of 4 runs done, 3 to do, about 2 min left"
+    assert lines[1].startswith("[2/4] rte predecessor seed 1: 66.1 (98.0 s training) [")
+    assert lines[1].endswith("s, about 40 s left]")
+    assert lines[2].endswith("by another runner [0 s, about 30 s left]")
+    assert lines[3].endswith("failed: it broke [0 s]")
+    assert progress.failed == 1
+    with Progress(runs, runs[:3], None, 2):
+        pass
+    assert capsys.readouterr().err == "1 of 4 runs done, 3 to do\n", "of a machine that was never measured"
 
 
 def test_nothing_is_measured_where_nobody_waits_for_it(tmp_path, monkeypatch):
