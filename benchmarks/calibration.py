@@ -1,13 +1,13 @@
 """How fast this machine trains: steps of the shared loop, timed for some seconds and kept per machine.
 
-Models of one and two layers of the encoder's width with random weights train on batches of equal length. Five such
-steps give what `plan` needs, because the time of a step is, to a few per cent,
+Models of one and two layers of the encoder's width with random weights train on batches of equal length, and on one
+that is cut into length groups. Six such steps give what `plan` needs, because the time of a step is, to a few per cent,
 
-    fixed + layers * (call + tokens * (token + length * pair))
+    fixed + layers * (call + groups * group + tokens * (token + length * pair))
 
-with `fixed` for embeddings, head and their optimizer, `call` for a layer whatever its input, `token` for its linear
-layers and `pair` for attention. As many processes measure at once as will train at once, so what they take from each
-other (memory bandwidth, turbo clocks, one GPU) is in it.
+with `fixed` for embeddings, head and their optimizer, `call` for a layer whatever its input, `group` for what a length
+group adds, `token` for a layer's linear parts and `pair` for attention. As many processes measure at once as will train
+at once, so what they take from each other (memory bandwidth, turbo clocks, one GPU) is in it.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from baselines import find
 from baselines.method import Given, Method
 from benchmarks import device as devices
 from benchmarks.batches import Tokens
+from benchmarks.cuts import padded
 from benchmarks.encoder import EncoderSource
 from benchmarks.evaluation import logits
 from benchmarks.loading import load_pretrained
@@ -35,6 +36,7 @@ from benchmarks.tasks import find_task
 from benchmarks.workers import pool_of
 
 MEASURED = ((1, 8), (2, 8), (1, 32), (1, 96), (2, 96))  # layers and tokens of a sentence
+GROUPED = 2  # layers, of the batch that is cut into groups
 REPEATS = 4
 
 
@@ -51,21 +53,22 @@ def _measure(shape: dict[str, int], device: Device, batch_size: int) -> dict[str
     from scipy.optimize import nnls  # half a second that a plan at known rates need not wait for
 
     limit = shape.get("max_position_embeddings", 96)
+    batches = [(layers, torch.full((batch_size,), min(wanted, limit))) for layers, wanted in MEASURED]
+    batches.append((GROUPED, torch.linspace(8, min(96, limit), batch_size).round().long()))
     rows, seconds = [], []
-    for layers, wanted in MEASURED:
-        length = min(wanted, limit)
-        tokens = batch_size * length
-        rows.append([1.0, layers, layers * tokens, layers * tokens * length])
-        seconds.append(step_seconds(shape, device, batch_size, layers, length, find("finetune")()))
+    for layers, lengths in batches:
+        groups, tokens, pairs = padded(lengths, Training().length_groups)
+        rows.append([1.0, layers, layers * groups, layers * tokens, layers * pairs])
+        seconds.append(step_seconds(shape, device, layers, lengths, find("finetune")()))
     weights = 1.0 / np.array(seconds)  # relative errors count alike
-    fixed, call, token, pair = nnls(np.array(rows) * weights[:, None], np.ones(len(rows)))[0]
+    fixed, call, group, token, pair = nnls(np.array(rows) * weights[:, None], np.ones(len(rows)))[0]
     layers, length = 2, min(32, limit)
     options: dict[str, Any] = {"start": {"source": "predecessor", "frozen": ["embeddings", "head"]}}
     frozen = find("finetune")(**options)
-    rest = layers * (call + batch_size * length * (token + length * pair))
-    fixed_frozen = max(0.0, step_seconds(shape, device, batch_size, layers, length, frozen) - rest)
+    rest = layers * (call + group + batch_size * length * (token + length * pair))
+    fixed_frozen = max(0.0, step_seconds(shape, device, layers, torch.full((batch_size,), length), frozen) - rest)
     forward = _forward_seconds(shape, device, layers, length)
-    return {"fixed": fixed, "fixed_frozen": fixed_frozen, "call": call, "token": token, "pair": pair,
+    return {"fixed": fixed, "fixed_frozen": fixed_frozen, "call": call, "group": group, "token": token, "pair": pair,
             "forward": forward, "matmul": matmul_rate(device, shape["hidden_size"])}  # fmt: skip
 
 
@@ -77,7 +80,7 @@ def throughput(shape: dict[str, int], device: Device, workers: int, steps: int =
 
 
 def _steps_a_second(shape: dict[str, int], device: Device, steps: int) -> float:
-    return 1.0 / step_seconds(shape, device, 32, 2, 64, find("finetune")(), steps)
+    return 1.0 / step_seconds(shape, device, 2, torch.full((32,), 64), find("finetune")(), steps)
 
 
 def model_of(shape: dict[str, int], layers: int, device: Device) -> Any:
@@ -104,20 +107,19 @@ def tokens_of(lengths: torch.Tensor, vocabulary: int) -> Tokens:
 def step_seconds(
     shape: dict[str, int],
     device: Device,
-    batch_size: int,
     layers: int,
-    length: int,
+    lengths: torch.Tensor,
     method: Method,
     repeats: int = REPEATS,
 ) -> float:
-    """Median seconds of an optimizer step of `method` on sentences of `length` tokens."""
+    """Median seconds of an optimizer step of `method` on a batch of sentences of these `lengths` (examples,)."""
 
     def build() -> Any:
         return model_of(shape, layers + 1, device)
 
     model = method.build(Given(build, build, layers, 0, 10**6)).to(device.device).train()
-    tokens = tokens_of(torch.full((batch_size,), length), shape["vocab_size"])
-    rows = torch.arange(batch_size)
+    tokens = tokens_of(lengths, shape["vocab_size"])
+    rows = torch.arange(len(lengths))
     with stepping(method, model, tokens, {}, Training(), 0, 10**6, device) as step:
         turns = count()
         return median_seconds(lambda: step(next(turns), rows), device, repeats)

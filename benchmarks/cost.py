@@ -16,9 +16,9 @@ import numpy as np
 import torch
 
 from benchmarks import kept
-from benchmarks.cuts import PRICE, cut
+from benchmarks.cuts import padded
 from benchmarks.data import TRAIN
-from benchmarks.identity import packages
+from benchmarks.identity import hash_of, packages
 from benchmarks.lengths import load
 from benchmarks.plan import Plan, Run
 from benchmarks.rates import Rates
@@ -42,11 +42,12 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Batches:
-    """Means over a task's batches: `words` a batch, `tokens` with its groups' padding and what the groups themselves
-    cost, `length` the mean number of tokens that a token attends to."""
+    """Means over a task's batches: `words` a batch, `tokens` with the padding of its length `groups`, `length` the mean
+    number of tokens that a token attends to."""
 
     words: float
     tokens: float
+    groups: float
     length: float
 
 
@@ -55,14 +56,12 @@ def batches_of(lengths: tuple[int, ...], batch_size: int, groups: int) -> Batche
     """Of batches drawn from these `lengths`."""
     order = torch.randperm(len(lengths), generator=torch.Generator().manual_seed(0))
     drawn = torch.tensor(lengths)[order]
-    words = tokens = pairs = count = 0.0
+    words = tokens = cuts = pairs = count = 0.0
     for batch in drawn.split(batch_size):
-        batch = batch.sort().values
-        for group in batch.split(cut(batch, groups)):
-            longest, size = int(group.max()), len(group)
-            tokens, pairs = tokens + size * longest + PRICE, pairs + size * longest**2
+        own = padded(batch.sort().values, groups)
+        cuts, tokens, pairs = cuts + own[0], tokens + own[1], pairs + own[2]
         words, count = words + float(batch.sum()), count + len(batch) / batch_size
-    return Batches(words / count, tokens / count, pairs / tokens)
+    return Batches(words / count, tokens / count, cuts / count, pairs / tokens)
 
 
 _lengths: dict[tuple[str, str, int], tuple[int, ...]] = {}
@@ -70,17 +69,18 @@ _lengths: dict[tuple[str, str, int], tuple[int, ...]] = {}
 
 def lengths_of(run: Run) -> tuple[int, ...]:
     """Tokens of a sample of the run's training examples."""
-    key = (run.task.name, run.tokenizer.hash, run.max_length)
-    if key not in _lengths:
+    known = (run.task.name, run.tokenizer.hash, run.max_length)
+    if known not in _lengths:
         if (shipped := load().get(run.task.name)) is not None:  # under BERT's uncased vocabulary
             every = max(1, shipped.examples // SAMPLED)
             lengths = np.repeat(shipped.lengths, shipped.counts)[::every].clip(max=run.max_length)
             counted = lengths.tolist()
-        else:  # a task whose data is made here
-            known = [run.source.fingerprint, run.tokenizer.hash, run.max_length, SAMPLED, packages(("tokenizers",))]
-            counted = kept.once("lengths", known, lambda: _tokenised(run))
-        _lengths[key] = tuple(counted)
-    return _lengths[key]
+        else:
+            key = [run.source.fingerprint, run.task.columns, run.tokenizer.hash, run.max_length, SAMPLED,
+                   hash_of("benchmarks.batches"), packages(("tokenizers", "transformers"))]  # fmt: skip
+            counted = kept.once("lengths", key, lambda: _tokenised(run))
+        _lengths[known] = tuple(counted)
+    return _lengths[known]
 
 
 def _tokenised(run: Run) -> list[int]:
@@ -113,7 +113,7 @@ def estimate(run: Run, plan: Plan, rates: Rates | None) -> Estimate:
     if rates is None:
         return Estimate(operations, 0.0, 0.0, measured=False)
     frozen = "embeddings" not in method.trains
-    step = rates.step(units / 3.0, batch.tokens, batch.length, frozen)
+    step = rates.step(units / 3.0, batch.tokens, batch.groups, batch.length, frozen)
     evaluation = evaluated * mean * rates.forward
     return Estimate(operations, SECONDS_PER_RUN + run.steps * step + evaluation, evaluation, measured=False)
 

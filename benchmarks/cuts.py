@@ -34,3 +34,13 @@ def cut(lengths: torch.Tensor, most: int) -> list[int]:
         sizes.append(end - int(begins[end - 1]))
         end -= sizes[-1]
     return sizes[::-1]
+
+
+def padded(lengths: torch.Tensor, most: int) -> tuple[int, int, int]:
+    """Of a batch of these `lengths` (examples,), ascending, cut so: its groups, their tokens with padding, and the
+    pairs of tokens that attend to each other."""
+    sizes = cut(lengths, most)
+    longest = [int(group[-1]) for group in lengths.split(sizes)]
+    tokens = sum(size * length for size, length in zip(sizes, longest, strict=True))
+    pairs = sum(size * length**2 for size, length in zip(sizes, longest, strict=True))
+    return len(sizes), tokens, pairs

@@ -62,7 +62,8 @@ def folder_of(source: EncoderSource) -> Path:
 def _under_a_new_head(folder: Path, task: Task | None, attention: str) -> Any:
     """The encoder of a folder under a new head; a head saved with it, for another task perhaps, is left behind.
 
-    Raises `SuiteError` where a weight below the head is not in the file: transformers would make it up.
+    Raises `SuiteError` where a weight below the head is not in the file, or any weight is there in another shape:
+    transformers would make it up.
     """
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False, **(_labels(task) if task else {}))
     kind: Any = AutoModelForSequenceClassification._model_mapping[type(config)]
@@ -76,13 +77,18 @@ def _under_a_new_head(folder: Path, task: Task | None, attention: str) -> Any:
     parts = parameters_by_part(model)
     needed = {id(parameter) for part in ("embeddings", "layers") for parameter in parts[part]}
     names = {name for name, parameter in model.named_parameters() if id(parameter) in needed}
-    _refuse_made_up(folder, names & _made_up(info))
+    _refuse_made_up(folder, (names & _missing(info)) | _misshapen(info))
     return model
 
 
-def _made_up(info: dict[str, Any]) -> set[str]:
-    """Names of the weights that transformers did not find in the file, or found in another shape."""
-    return {*info["missing_keys"], *(key[0] if isinstance(key, tuple) else key for key in info["mismatched_keys"])}
+def _missing(info: dict[str, Any]) -> set[str]:
+    """Names of the weights that are not in the file."""
+    return set(info["missing_keys"])
+
+
+def _misshapen(info: dict[str, Any]) -> set[str]:
+    """Names of the weights that are there in another shape."""
+    return {key[0] if isinstance(key, tuple) else key for key in info["mismatched_keys"]}
 
 
 def _refuse_made_up(folder: Path, names: set[str]) -> None:
@@ -102,7 +108,7 @@ def load_finetuned(folder: Path, attention: str) -> Any:
         folder, dtype=torch.float32, attn_implementation=attention, trust_remote_code=False, use_safetensors=True,
         output_loading_info=True, ignore_mismatched_sizes=True,  # they are refused by name below
     )  # fmt: skip
-    _refuse_made_up(folder, _made_up(info))
+    _refuse_made_up(folder, _missing(info) | _misshapen(info))
     return model
 
 

@@ -10,17 +10,13 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
-import torch
-
-from baselines.method import Given, Method
+from baselines.method import Method
 from benchmarks import kept
 from benchmarks.encoder import EncoderSource
 from benchmarks.errors import SuiteError
 from benchmarks.identity import hash_of, packages
 from benchmarks.tasks import Task
-from theseus import find_blocks, parameters_by_part
 
 
 def check_trainable(
@@ -53,39 +49,17 @@ def _counts(
     if not (_known_here(encoder) and _known_here(suite_encoder)):
         return None
     sources = [[source.hash, source.layers, source.shape] for source in (encoder, suite_encoder)]
-    key = [kind.__module__, hash_of(kind.__module__), options, sources, outputs, modules, packages(("transformers",))]
-    found = kept.once(
-        "trainable", key, lambda: _counted(kind.model_validate_json(options), encoder, suite_encoder, outputs, modules)
-    )
+    code, versions = hash_of(kind.__module__, "benchmarks.counting"), packages(("torch", "transformers"))
+
+    def count() -> list[int]:
+        from benchmarks.counting import counts  # seconds of imports that a known count need not wait for
+
+        return counts(kind.model_validate_json(options), encoder, suite_encoder, outputs, modules)
+
+    found = kept.once("trainable", [kind.__module__, code, versions, options, sources, outputs, modules], count)
     return found[0], found[1], found[2]
-
-
-def _counted(
-    method: Method, encoder: EncoderSource, suite_encoder: EncoderSource, outputs: int, modules: int
-) -> list[int]:
-    from transformers import AutoModelForSequenceClassification  # three seconds that a known count need not wait for
-
-    configs = [_config(source, outputs) for source in (encoder, suite_encoder)]
-    with torch.device("meta"):
-        own, deep = (AutoModelForSequenceClassification.from_config(config) for config in configs)
-        model = method.build(Given(lambda: deep, lambda: own, modules, 0, 1000))
-        held = {id(parameter): parameter.numel() for parameter in method.parameters(model)}
-        sizes = {part: sum(p.numel() for p in found) for part, found in parameters_by_part(own).items()}
-    depth = len(find_blocks(own).layers)
-    layers = method.trained_layers(len(find_blocks(deep).layers), encoder.layers if method.own_encoder else modules)
-    expected = sizes["layers"] // depth * layers + sum(sizes[part] for part in method.trains if part != "layers")
-    head = sizes["head"] if "head" in method.trains else 0
-    return [sum(held.values()), expected, head]
 
 
 def _known_here(source: EncoderSource) -> bool:
     """Is its shape in the suite, or its config in a folder?"""
     return bool(source.shape) or (source.revision is None and Path(source.location).is_dir())
-
-
-def _config(source: EncoderSource, outputs: int) -> Any:
-    from transformers import AutoConfig
-
-    if source.shape:  # random, or on the hub with its shape in the suite
-        return AutoConfig.for_model("bert", **dict(source.shape), num_labels=outputs)
-    return AutoConfig.from_pretrained(source.location, trust_remote_code=False, num_labels=outputs)

@@ -27,23 +27,25 @@ SHAPE = ("vocab_size", "hidden_size", "num_attention_heads", "intermediate_size"
 @dataclass(frozen=True)
 class Rates:
     """Seconds on one of `workers` workers that compute at once. `fixed` per step where everything trains and
-    `fixed_frozen` where embeddings and head do not; `call` per layer and step; `token` per layer and token; `pair` per
-    layer, token and token of its sentence; `forward` per layer and token of an evaluation. `matmul`: operations per
-    second of a large matrix product in the same precision."""
+    `fixed_frozen` where embeddings and head do not; `call` per layer and step; `group` per layer and length group;
+    `token` per layer and token; `pair` per layer, token and token of its sentence; `forward` per layer and token of an
+    evaluation. `matmul`: operations per second of a large matrix product in the same precision."""
 
     fixed: float
     fixed_frozen: float
     call: float
+    group: float
     token: float
     pair: float
     forward: float
     matmul: float
     workers: int
 
-    def step(self, layers: float, tokens: float, length: float, frozen: bool) -> float:
-        """Seconds of a training step: `tokens` a batch in sentences of `length`, through `layers` trained layers."""
+    def step(self, layers: float, tokens: float, groups: float, length: float, frozen: bool) -> float:
+        """Seconds of a training step: `tokens` a batch in sentences of `length`, laid in `groups`, through `layers`
+        trained layers."""
         fixed = self.fixed_frozen if frozen else self.fixed
-        return fixed + layers * (self.call + tokens * (self.token + length * self.pair))
+        return fixed + layers * (self.call + groups * self.group + tokens * (self.token + length * self.pair))
 
 
 def calibrated(
@@ -88,7 +90,9 @@ def shape_of(encoder: EncoderSource) -> dict[str, int] | None:
         found = {name: getattr(config, name, None) for name in SHAPE}
         return {"intermediate_size": 4 * config.hidden_size} | {name: size for name, size in found.items() if size}
 
-    shape: dict[str, int] = kept.once("shape", [encoder.hash, SHAPE, packages(("transformers",))], sizes)
+    shape: dict[str, int] = kept.once(
+        "shape", [encoder.hash, SHAPE, hash_of("benchmarks.rates"), packages(("transformers",))], sizes
+    )
     return shape
 
 

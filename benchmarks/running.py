@@ -38,7 +38,9 @@ def execute_missing(
     space.check(planned, missing, store, at_once)
     probes = probe_suite(planned, missing, say)
     store.write_suite(planned)
-    guesses = estimates(runs, planned, store, rates) if (rates := rates_of(planned, None)) else None
+    known = settled | {run.id for run in missing}  # what was left out may have no tokenizer to count with
+    rates = rates_of(planned, None)
+    guesses = estimates([run for run in runs if run.id in known], planned, store, rates) if rates else None
     with Progress(runs, missing, guesses, at_once) as progress:
         options = {run.id: RunOptions(checkpoint_seconds, probes.get(run.arm)) for run in missing}
         execute_all(missing, store.path, at_once, progress.report, options, progress.say)

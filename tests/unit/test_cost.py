@@ -8,31 +8,33 @@ from types import SimpleNamespace
 import pytest
 
 from benchmarks.cost import Estimate, batches_of, evaluations, wall_seconds
-from benchmarks.cuts import PRICE
 from benchmarks.encoder import EncoderSource
 from benchmarks.rates import Rates, calibrated, shape_of
 from benchmarks.settings import Device, Training
 from benchmarks.show import Progress
 from benchmarks.workers import best_workers, default_workers, keep_throughput, possible_workers
 
-RATES = Rates(fixed=0.5, fixed_frozen=0.1, call=0.01, token=1e-4, pair=1e-6, forward=1e-5, matmul=1e11, workers=2)
+RATES = Rates(
+    fixed=0.5, fixed_frozen=0.1, call=0.01, group=1e-3, token=1e-4, pair=1e-6, forward=1e-5, matmul=1e11, workers=2
+)
 CPU = Device(device="cpu", threads=1)
 
 
 def test_a_step_is_its_fixed_part_and_its_layers():
     """3 layers, 1,000 tokens in sentences of 50: 0.5 + 3 * (0.01 + 1000 * (0.0001 + 50 * 0.000001))."""
-    assert RATES.step(3, 1000, 50, frozen=False) == pytest.approx(0.5 + 3 * 0.16)
-    assert RATES.step(3, 1000, 50, frozen=True) == pytest.approx(0.1 + 3 * 0.16)
+    assert RATES.step(3, 1000, 4, 50, frozen=False) == pytest.approx(0.5 + 3 * 0.164)
+    assert RATES.step(3, 1000, 4, 50, frozen=True) == pytest.approx(0.1 + 3 * 0.164)
 
 
 def test_a_batch_of_all_examples_by_hand():
     """Lengths 20, 40, 60, 80 in one batch: 200 words; as one group 4 x 80 tokens, as two 2 x 40 + 2 x 80."""
     whole = batches_of((80, 20, 60, 40), 4, 1)
-    assert (whole.words, whole.tokens, whole.length) == (200, 320 + PRICE, pytest.approx(4 * 80**2 / (320 + PRICE)))
+    assert (whole.words, whole.tokens, whole.groups, whole.length) == (200, 320, 1, 80)
     halves = batches_of((80, 20, 60, 40), 4, 2)
-    assert (halves.words, halves.tokens) == (200, 240 + 2 * PRICE)
-    assert halves.length == pytest.approx((2 * 40**2 + 2 * 80**2) / (240 + 2 * PRICE))
-    assert batches_of((80, 20, 60, 40), 4, 4).tokens == 200 + 4 * PRICE
+    assert (halves.words, halves.tokens, halves.groups) == (200, 240, 2)
+    assert halves.length == pytest.approx((2 * 40**2 + 2 * 80**2) / 240)
+    each = batches_of((80, 20, 60, 40), 4, 4)
+    assert (each.tokens, each.groups) == (200, 4)
 
 
 @pytest.mark.parametrize(("every", "steps", "expected"), [("epoch", 300, 3), (100, 300, 3), (100, 301, 4)])
@@ -92,7 +94,7 @@ def test_rates_are_measured_once_and_kept(tmp_path, monkeypatch):
     first = calibrated(shape, CPU, 8, 2, said.append)
     assert first is not None
     assert all(value >= 0 for value in vars(first).values())
-    assert first.step(2, 8 * 32, 32, frozen=False) > 0
+    assert first.step(2, 8 * 32, 4, 32, frozen=False) > 0
     assert first.workers == 2
     assert said == ["measuring how fast this machine trains (once)"]
     assert calibrated(shape, CPU, 8, 2, said.append) == first

@@ -84,3 +84,14 @@ def test_a_predecessor_whose_classifier_is_not_in_the_file_is_refused(tmp_path):
         check_predecessor(str(tmp_path / "given"), find_task("rte"), encoder)
     with pytest.raises(SuiteError, match=r"classifier\.bias"):
         load_finetuned(tmp_path / "given", "eager")
+
+
+@pytest.mark.parametrize("name", ["pooler.dense.weight", "encoder.layer.1.output.dense.weight"])
+def test_a_weight_of_another_shape_is_refused_wherever_it_is(name, tmp_path):
+    """A pooler may be missing; one that is there is meant to be used."""
+    folder = tiny.save_encoder(tmp_path / "encoder")
+    path = folder / "model.safetensors"
+    weights = load_file(path)
+    save_file(weights | {name: weights[name][:-1].contiguous()}, path, {"format": "pt"})
+    with pytest.raises(SuiteError, match=f"lacks 1 of .*another shape .*{re.escape(name)}"):
+        source(folder)

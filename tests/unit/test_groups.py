@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from transformers import LlamaConfig, LlamaForSequenceClassification
 
+from benchmarks.cuts import cut
 from benchmarks.dropout import MaskStream
 from benchmarks.groups import LengthGroups, lay_out
 from tests import architectures, tiny
@@ -25,7 +26,7 @@ def ascending(examples=9):
 
 def test_every_token_lies_in_its_examples_group_once():
     lengths = torch.tensor([2, 2, 3, 25, 25, 79, 80])
-    layout = lay_out(lengths, 3, "cpu")
+    layout = lay_out(lengths, cut(lengths, 3), "cpu")
     assert [(examples, length) for examples, length, _ in layout.groups] == [(3, 3), (2, 25), (2, 80)]
     assert [mask is None for _, _, mask in layout.groups] == [False, True, False]
     assert len(layout.tokens) == 3 * 3 + 2 * 25 + 2 * 80
@@ -39,7 +40,8 @@ def test_every_token_lies_in_its_examples_group_once():
 
 
 def test_more_groups_than_examples_are_one_each():
-    layout = lay_out(torch.tensor([30, 70]), 8, "cpu")
+    lengths = torch.tensor([30, 70])
+    layout = lay_out(lengths, cut(lengths, 8), "cpu")
     assert layout.groups == ((1, 30, None), (1, 70, None))
 
 
@@ -118,3 +120,20 @@ def test_a_model_of_one_layer_has_a_stack_too():
     groups = groups_of(model)
     with groups.over(groups.layout(lengths, "cpu")):
         assert torch.allclose(model(**inputs).logits, plain, atol=1e-5)
+
+
+def test_a_layer_that_reads_the_batch_as_it_came_does_not_fit():
+    """It adds what it kept of the embeddings, by example and place: right while nothing moves, so two groups must."""
+    model, kept = architectures.model_of("bert"), []
+    model.bert.embeddings.register_forward_hook(lambda *call: kept.append(call[2].flatten(0, 1)))
+
+    def add(_, __, output):
+        states = output[0] if isinstance(output, tuple) else output
+        return states + kept[-1].view(states.shape[0], -1, states.shape[-1])
+
+    find_blocks(model).layers[1].register_forward_hook(add)
+    inputs, lengths = ascending()
+    assert model(**inputs).logits.isfinite().all()
+    groups = groups_of(model)
+    assert not groups.fits
+    assert groups.layout(lengths, "cpu") is None
