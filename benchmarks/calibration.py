@@ -1,13 +1,14 @@
 """How fast this machine trains: steps of the shared loop, timed for some seconds and kept per machine.
 
-Models of one and two layers of the encoder's width with random weights train on batches of equal length, and on one
-that is cut into length groups. Six such steps give what `plan` needs, because the time of a step is, to a few per cent,
+Models of one to four layers of the encoder's width with random weights train on batches of equal length, and on one
+that is cut into length groups. Their steps give what `plan` needs, because the time of a step is, to a few per cent,
 
     fixed + layers * (call + groups * group + tokens * (token + length * pair))
 
-with `fixed` for embeddings, head and their optimizer, `call` for a layer whatever its input, `group` for what a length
-group adds, `token` for a layer's linear parts and `pair` for attention. As many processes measure at once as will train
-at once, so what they take from each other (memory bandwidth, turbo clocks, one GPU) is in it.
+with `fixed` for embeddings, head and their optimizer (`fixed_frozen` where they do not train), `call` for a layer
+whatever its input, `group` for what a length group adds, `token` for a layer's linear parts and `pair` for attention.
+As many processes measure at once as will train at once, so what they take from each other (memory bandwidth, turbo
+clocks, one GPU) is in it.
 """
 
 from __future__ import annotations
@@ -35,8 +36,14 @@ from benchmarks.stepping import stepping
 from benchmarks.tasks import find_task
 from benchmarks.workers import pool_of
 
-MEASURED = ((1, 8), (2, 8), (1, 32), (1, 96), (2, 96))  # layers and tokens of a sentence
-GROUPED = 2  # layers, of the batch that is cut into groups
+# Whether embeddings and head are frozen, layers, tokens of a sentence (None: 8 to 96, in length groups). Far apart, so
+# that the noise of a shared machine moves the rates little, and all of it twice, so that its drift does not either.
+MEASURED = (
+    (False, 1, 8), (False, 4, 8), (False, 1, 32), (False, 4, 32), (False, 1, 96), (False, 2, 96), (False, 2, None),
+    (True, 1, 16), (True, 3, 16),
+)  # fmt: skip
+ROUNDS = 2
+FROZEN: dict[str, Any] = {"source": "predecessor", "frozen": ["embeddings", "head"]}
 REPEATS = 4
 
 
@@ -53,23 +60,21 @@ def _measure(shape: dict[str, int], device: Device, batch_size: int) -> dict[str
     from scipy.optimize import nnls  # half a second that a plan at known rates need not wait for
 
     limit = shape.get("max_position_embeddings", 96)
-    batches = [(layers, torch.full((batch_size,), min(wanted, limit))) for layers, wanted in MEASURED]
-    batches.append((GROUPED, torch.linspace(8, min(96, limit), batch_size).round().long()))
     rows, seconds = [], []
-    for layers, lengths in batches:
+    for frozen, layers, wanted in MEASURED * ROUNDS:
+        longest = min(wanted or 96, limit)
+        lengths = torch.linspace(longest if wanted else 8, longest, batch_size).round().long()
         groups, tokens, pairs = padded(lengths, Training().length_groups)
-        rows.append([1.0, layers, layers * groups, layers * tokens, layers * pairs])
-        seconds.append(step_seconds(shape, device, layers, lengths, find("finetune")()))
+        rows.append([not frozen, frozen, layers, layers * groups, layers * tokens, layers * pairs])
+        method = find("finetune")(**({"start": FROZEN} if frozen else {}))
+        seconds.append(step_seconds(shape, device, layers, lengths, method))
     weights = 1.0 / np.array(seconds)  # relative errors count alike
-    fixed, call, group, token, pair = nnls(np.array(rows) * weights[:, None], np.ones(len(rows)))[0]
-    layers, length = 2, min(32, limit)
-    options: dict[str, Any] = {"start": {"source": "predecessor", "frozen": ["embeddings", "head"]}}
-    frozen = find("finetune")(**options)
-    rest = layers * (call + group + batch_size * length * (token + length * pair))
-    fixed_frozen = max(0.0, step_seconds(shape, device, layers, torch.full((batch_size,), length), frozen) - rest)
-    forward = _forward_seconds(shape, device, layers, length)
-    return {"fixed": fixed, "fixed_frozen": fixed_frozen, "call": call, "group": group, "token": token, "pair": pair,
-            "forward": forward, "matmul": matmul_rate(device, shape["hidden_size"])}  # fmt: skip
+    found = nnls(np.array(rows, dtype=float) * weights[:, None], np.ones(len(rows)))[0]
+    names = ("fixed", "fixed_frozen", "call", "group", "token", "pair")
+    return dict(zip(names, found.tolist(), strict=True)) | {
+        "forward": _forward_seconds(shape, device, 2, min(32, limit)),
+        "matmul": matmul_rate(device, shape["hidden_size"]),
+    }
 
 
 def throughput(shape: dict[str, int], device: Device, workers: int, steps: int = 12) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -119,12 +119,15 @@ def estimate(run: Run, plan: Plan, rates: Rates | None) -> Estimate:
 
 
 def estimates(runs: Sequence[Run], plan: Plan, store: Store, rates: Rates | None) -> dict[str, Estimate]:
-    """An estimate per run id; where another seed of the cell is done, its time."""
+    """An estimate per run id; where another seed of the cell is done, its time. The predecessor's outputs are counted
+    with the first run that needs them and is not done."""
     took: dict[tuple[str, str, int], list[float]] = {}
+    there: set[str | None] = set()  # predecessors whose outputs some run has computed
     for run in runs:
         result = store.result(run)
         if result and result["status"] == "done" and (seconds := store.seconds(run)):
             took.setdefault((run.task.name, run.arm, run.trial), []).append(seconds)
+            there |= {run.predecessor} if reads_outputs(run) else set()
     cells: dict[tuple[str, str, int], Estimate] = {}
     for run in runs:
         cell = (run.task.name, run.arm, run.trial)
@@ -133,7 +136,23 @@ def estimates(runs: Sequence[Run], plan: Plan, store: Store, rates: Rates | None
             if seconds_of := took.get(cell):
                 guess = Estimate(guess.operations, sum(seconds_of) / len(seconds_of), guess.evaluation, measured=True)
             cells[cell] = guess
-    return {run.id: cells[(run.task.name, run.arm, run.trial)] for run in runs}
+    found = {run.id: cells[(run.task.name, run.arm, run.trial)] for run in runs}
+    for run in runs:
+        if rates is not None and run.predecessor not in there and reads_outputs(run):
+            there.add(run.predecessor)
+            found[run.id] = replace(found[run.id], seconds=found[run.id].seconds + outputs_seconds(run, rates))
+    return found
+
+
+def reads_outputs(run: Run) -> bool:
+    """Does the run need logits or states of its predecessor?"""
+    return run.predecessor is not None and bool(run.build().needs(run.suite_encoder.layers, run.modules))
+
+
+def outputs_seconds(run: Run, rates: Rates) -> float:
+    """What one pass of the predecessor over the training examples takes."""
+    lengths = lengths_of(run)
+    return run.task.train_rows * sum(lengths) / len(lengths) * run.suite_encoder.layers * rates.forward
 
 
 def wall_seconds(runs: Sequence[Run], guesses: dict[str, Estimate], workers: int) -> float:

@@ -82,10 +82,11 @@ class Store:
         return found.st_ino, found.st_mtime_ns
 
     def seconds(self, run: Run) -> float | None:
-        """How long a finished run took, from loading to writing."""
+        """How long a finished run took, from loading to writing, without the predecessor's outputs: one run of many
+        computes them."""
         manifest = _read_json(self.path / run.folder / "manifest.json")
         parts: dict[str, float] = (manifest or {}).get("seconds") or {}
-        return sum(parts.values()) or None
+        return sum(took for part, took in parts.items() if part != "predecessor_outputs") or None
 
     def cannot_start(self, run: Run) -> str | None:
         """Why a run's inputs do not do, in words: one has no weights, or its predecessor has learned nothing."""

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
-from benchmarks.cost import Estimate, batches_of, evaluations, wall_seconds
+from benchmarks.cost import Estimate, batches_of, estimates, evaluations, wall_seconds
 from benchmarks.encoder import EncoderSource
+from benchmarks.lengths import load
+from benchmarks.plan import Run, make_plan
 from benchmarks.rates import Rates, calibrated, shape_of
 from benchmarks.settings import Device, Training
 from benchmarks.show import Progress
+from benchmarks.store import Store
+from benchmarks.suite import load_suite
 from benchmarks.workers import best_workers, default_workers, keep_throughput, possible_workers
 
 RATES = Rates(
@@ -117,3 +124,38 @@ def test_the_fewest_workers_near_the_best_throughput_are_chosen(tmp_path, monkey
     keep_throughput(CPU, {1: 10.0, most + 1: 30.0})
     assert default_workers(CPU) == most + 1
     assert default_workers(CPU.model_copy(update={"precision": "bfloat16"})) == most, "measured under other settings"
+
+
+def left_behind(results: Path, run: Run, **seconds: float) -> None:
+    """What a finished run's folder says of its time."""
+    folder = results / run.folder
+    folder.mkdir(parents=True)
+    (folder / "result.json").write_text(json.dumps({"status": "done"}), encoding="utf-8")
+    (folder / "manifest.json").write_text(json.dumps({"seconds": seconds}), encoding="utf-8")
+
+
+def test_one_run_per_predecessor_pays_for_its_outputs(tmp_path):
+    suite = load_suite("minilm", ["encoder.random=true", 'tasks=["rte", "mrpc"]', "seeds=[1, 2]"])
+    plan = make_plan(suite)
+    store = Store(tmp_path)
+    guesses = estimates(plan.runs, plan, store, RATES)
+    by_cell = {(run.task.name, run.arm, run.seed): guesses[run.id].seconds for run in plan.runs}
+    assert by_cell["rte", "finetune", 1] == by_cell["rte", "finetune", 2]
+    assert by_cell["rte", "pkd", 1] == by_cell["rte", "pkd", 2] == by_cell["rte", "kd", 2]
+    known = load()["rte"]
+    words = np.average(np.minimum(known.lengths, 128), weights=known.counts)
+    paid = by_cell["rte", "kd", 1] - by_cell["rte", "kd", 2]
+    assert paid == pytest.approx(2490 * words * 6 * RATES.forward, rel=0.02)
+    assert by_cell["mrpc", "kd", 1] > by_cell["mrpc", "kd", 2]
+
+    run = next(run for run in plan.runs if (run.task.name, run.arm, run.seed) == ("rte", "pkd", 2))
+    left_behind(tmp_path, run, setup=1.0, predecessor_outputs=1000.0, training=20.0, evaluation=3.0)
+    again = estimates(plan.runs, plan, store, RATES)
+    for other in plan.runs:
+        cell = (other.task.name, other.arm, other.seed)
+        if cell[:2] == ("rte", "pkd"):
+            assert (again[other.id].seconds, again[other.id].measured) == (24.0, True)
+        elif cell == ("rte", "kd", 1):
+            assert again[other.id].seconds == by_cell["rte", "kd", 2], "they are there now"
+        else:
+            assert again[other.id] == guesses[other.id]
