@@ -67,7 +67,7 @@ def _measure(shape: dict[str, int], device: Device, batch_size: int) -> dict[str
         groups, tokens, pairs = padded(lengths, Training().length_groups)
         rows.append([not frozen, frozen, layers, layers * groups, layers * tokens, layers * pairs])
         method = find("finetune")(**({"start": FROZEN} if frozen else {}))
-        seconds.append(step_seconds(shape, device, layers, lengths, method))
+        seconds.append(step_seconds(shape, device, layers, lengths, method, repeats=2))
     weights = 1.0 / np.array(seconds)  # relative errors count alike
     found = nnls(np.array(rows, dtype=float) * weights[:, None], np.ones(len(rows)))[0]
     names = ("fixed", "fixed_frozen", "call", "group", "token", "pair")
