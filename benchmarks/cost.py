@@ -127,7 +127,7 @@ def estimates(runs: Sequence[Run], plan: Plan, store: Store, rates: Rates | None
         result = store.result(run)
         if result and result["status"] == "done" and (seconds := store.seconds(run)):
             took.setdefault((run.task.name, run.arm, run.trial), []).append(seconds)
-            there |= {run.predecessor} if reads_outputs(run) else set()
+            there |= {run.predecessor} if run.needs() else set()
     cells: dict[tuple[str, str, int], Estimate] = {}
     for run in runs:
         cell = (run.task.name, run.arm, run.trial)
@@ -138,15 +138,10 @@ def estimates(runs: Sequence[Run], plan: Plan, store: Store, rates: Rates | None
             cells[cell] = guess
     found = {run.id: cells[(run.task.name, run.arm, run.trial)] for run in runs}
     for run in runs:
-        if rates is not None and run.predecessor not in there and reads_outputs(run):
+        if rates is not None and run.predecessor not in there and run.needs():
             there.add(run.predecessor)
             found[run.id] = replace(found[run.id], seconds=found[run.id].seconds + outputs_seconds(run, rates))
     return found
-
-
-def reads_outputs(run: Run) -> bool:
-    """Does the run need logits or states of its predecessor?"""
-    return run.predecessor is not None and bool(run.build().needs(run.suite_encoder.layers, run.modules))
 
 
 def outputs_seconds(run: Run, rates: Rates) -> float:

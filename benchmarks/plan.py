@@ -88,6 +88,12 @@ class Run:
     def build(self) -> Method:
         return baselines.find(self.method)(**self.options)
 
+    def needs(self) -> frozenset[str]:
+        """What it reads of its predecessor's outputs."""
+        if self.predecessor is None:
+            return frozenset()
+        return self.build().needs(self.suite_encoder.layers, self.modules)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -164,8 +170,7 @@ def _with_outputs(runs: list[Run]) -> list[Run]:
     needed: dict[str | None, frozenset[str]] = {}
     for run in runs:
         if run.predecessor:
-            own = run.build().needs(run.suite_encoder.layers, run.modules)
-            needed[run.predecessor] = needed.get(run.predecessor, frozenset()) | own
+            needed[run.predecessor] = needed.get(run.predecessor, frozenset()) | run.needs()
     return [replace(run, outputs=needed[run.predecessor]) if run.predecessor else run for run in runs]
 
 

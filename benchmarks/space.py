@@ -85,11 +85,7 @@ def needed(plan: Plan, runs: Sequence[Run], workers: int) -> dict[str, int]:
     )
     under_way = sorted((_checkpoint(run) for run in runs), reverse=True)[:workers]
     tokens = {(run.source.fingerprint, run.tokenizer.hash, run.max_length): _tokens(run) for run in runs}
-    outputs = {
-        (run.predecessor, run.outputs): _outputs(run, hidden)
-        for run in runs
-        if run.predecessor and run.build().needs(run.suite_encoder.layers, run.modules)
-    }
+    outputs = {(run.predecessor, run.outputs): _outputs(run, hidden) for run in runs if run.needs()}
     return {
         "successors": sum(FLOAT * _model(run, run.layers) for run in runs if run.keep_successor),
         "checkpoints": CHECKPOINTS * sum(under_way),
