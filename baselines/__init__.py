@@ -1,7 +1,8 @@
-"""The methods that are compared, one file each, all answering `baselines.method.Method`.
+"""The compared methods, one file each. Each implements `baselines.method.Method`.
 
-A method's name is its file's name. `python -m benchmarks plan SUITE` checks a suite's arms against them; adding
-a rival is one file here with a `METHOD` class, and one line in a suite.
+A method's name is its file's name, and `parts` has the code that several methods share. `python -m benchmarks plan
+SUITE` checks a suite's arms against them. To add a rival, write one file here with a `METHOD` class, and one line in a
+suite.
 """
 
 from __future__ import annotations
@@ -15,20 +16,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from baselines.method import Method
 
-SUPPORT = {"method", "losses", "start", "rate"}  # modules here that are not methods
-
 
 @cache
 def names() -> tuple[str, ...]:
-    """All method names, without importing any of them."""
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name not in SUPPORT))
+    """The names of all methods; none of them is imported."""
+    found = (module.name for module in pkgutil.iter_modules(__path__) if not module.ispkg)
+    return tuple(sorted(name for name in found if name != "method"))
 
 
 def find(name: str) -> type[Method]:
-    """The class of a method. Raises `ValueError` naming the nearest one for an unknown name."""
+    """The class of a method. For an unknown name it raises `ValueError`, which names the nearest one."""
     if name not in names():
         near = difflib.get_close_matches(name, names(), n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ValueError(f"unknown method {name!r}: {hint}there are {', '.join(names())}")
+        raise ValueError(f"unknown method {name!r}: {hint}the methods are {', '.join(names())}")
     method: type[Method] = importlib.import_module(f"baselines.{name}").METHOD
     return method

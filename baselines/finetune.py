@@ -1,17 +1,17 @@
 """Fine-tuning of the shallow model: by default the bottom k layers of the *pretrained* encoder under a fresh head.
 
-The paper's weakest baseline ("Fine-tuning", Table 2). Its authors tried the top and interleaved layers too and
-found the bottom ones best (footnote 4). `start` makes it the controls that separate Theseus's parts: from the
-predecessor's layers, and with the predecessor's embeddings and head frozen, which is Theseus at p = 1 throughout.
+This is the paper's weakest baseline ("Fine-tuning", Table 2). Its authors tried the top and interleaved layers too and
+found the bottom ones best (footnote 4). With `start` it becomes a control for a part of Theseus: it can start from the
+predecessor's layers, and also freeze the predecessor's embeddings and head, which is Theseus at p = 1 throughout.
 """
 
 from __future__ import annotations
 
-from baselines.start import Shallow
+from baselines.parts.start import Shallow
 
 
 class Finetune(Shallow):
-    """Plain task loss."""
+    """Fine-tuning of the shallow model with the task loss alone."""
 
 
 METHOD = Finetune

@@ -1,8 +1,8 @@
 """LayerDrop (Fan et al. 2020, arXiv 1909.11556): whole layers dropped at random in training, then every other one kept.
 
-The paper runs it "on BERT weights to prune the model on downstream tasks" (section 4.2) and states no rate. The
-whole pretrained encoder is fine-tuned; in training each layer is left out with probability `rate`; what is
-evaluated and kept is the pruned model, without further training.
+The paper runs it "on BERT weights to prune the model on downstream tasks" (section 4.2) and states no rate. Here the
+whole pretrained encoder is fine-tuned, and each layer is left out of a step with probability `rate`. The pruned model
+is evaluated and kept without further training.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class DroppedLayer(nn.Module):
         self.dropped = False
 
     def forward(self, hidden_states: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-        """Called as the model calls a layer; `hidden_states` is (batch, length, hidden)."""
+        """The model calls this as it calls a layer; `hidden_states` is (batch, length, hidden)."""
         if self.dropped if self.training else not self.kept:
             return hidden_states
         return self.layer(hidden_states, *args, **kwargs)
@@ -52,13 +52,13 @@ class DroppingModel(nn.Module):
         return self.model(**inputs)
 
     def draw(self) -> None:
-        """The layers left out of the next step, each independently."""
+        """Draw the layers that are left out of the next step, each independently."""
         draws = torch.rand(len(self.dropping), generator=self.generator, dtype=torch.float64, device="cpu")
         for layer, dropped in zip(self.dropping, (draws < self.rate).tolist(), strict=True):
             layer.dropped = dropped
 
     def pruned(self) -> Any:
-        """The plain model of the kept layers."""
+        """A plain model of the kept layers."""
         gated = self.stack.layers
         self.stack.replace(nn.ModuleList(self.blocks))
         try:
@@ -68,10 +68,11 @@ class DroppingModel(nn.Module):
 
 
 class LayerDrop(Method):
-    """`rate`: probability that a layer is left out of an optimizer step. Fan et al. derive 1 - k/n as the best for
-    keeping k of n layers (their section 5.2), 0.5 for half; they train with 0.2 where the depth is not fixed."""
+    """The whole encoder is fine-tuned with layers dropped at random; then every other layer is kept."""
 
     rate: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.5
+    """Probability that a layer is left out of an optimizer step. Fan et al. derive 1 - k/n as the best for keeping k of
+    n layers (their section 5.2), 0.5 for half; they train with 0.2 where the depth is not fixed."""
 
     def trained_layers(self, encoder: int, layers: int) -> int:
         return encoder

@@ -1,4 +1,4 @@
-"""The predecessor: the whole pretrained encoder, fine-tuned on the task. A run of its own that others take as input."""
+"""The predecessor: the whole pretrained encoder, fine-tuned on the task. Other runs take this run as input."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from baselines.method import Given, Method
 
 
 class Predecessor(Method):
-    """Fine-tuning of all layers and the head."""
+    """Fine-tuning of all layers and the head. `[predecessor]` describes it; it cannot be an arm."""
 
     def depth(self, encoder: int, layers: int) -> int:
         return encoder

@@ -1,7 +1,7 @@
-"""An already compressed encoder, fine-tuned on the task, or distilled into from the predecessor's logits.
+"""An already compressed encoder, fine-tuned on the task or distilled from the predecessor's logits.
 
-The paper's other rows: DistilBERT, PD-BERT, and what came after it (TinyBERT-6L, MiniLM-6L). The suite names the
-checkpoint beside the arm. The same method fine-tunes a successor that was compressed on another task (table 4).
+It gives the paper's other rows (DistilBERT, PD-BERT) and later models (TinyBERT-6L, MiniLM-6L). The arm names the
+checkpoint. The same method fine-tunes a successor that was compressed on another task (table 4).
 """
 
 from __future__ import annotations
@@ -13,15 +13,17 @@ from pydantic import Field
 from torch import nn
 
 from baselines.kd import kd_loss
-from baselines.losses import task_loss
-from baselines.method import Batch, Given, Method
+from baselines.method import LOGITS, Batch, Given, Method, Output
+from baselines.parts.losses import task_loss
 
 
 class Pretrained(Method):
-    """alpha 0 is plain fine-tuning; above it, vanilla KD with the predecessor as teacher."""
+    """An already compressed checkpoint, fine-tuned or distilled into. The arm must name its `encoder`."""
 
     alpha: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    """0 is plain fine-tuning; above it, vanilla KD with the predecessor as teacher."""
     temperature: Annotated[float, Field(gt=0.0)] = 10.0
+    """T of that distillation."""
 
     @property
     def own_encoder(self) -> bool:
@@ -31,8 +33,8 @@ class Pretrained(Method):
     def uses_predecessor(self) -> bool:
         return self.alpha > 0
 
-    def needs(self, encoder: int, layers: int) -> frozenset[str]:
-        return frozenset({"logits"}) if self.alpha > 0 else frozenset()
+    def needs(self, encoder: int, layers: int) -> frozenset[Output]:
+        return frozenset({LOGITS}) if self.alpha > 0 else frozenset()
 
     def build(self, given: Given) -> nn.Module:
         model: nn.Module = given.pretrained()
@@ -42,7 +44,7 @@ class Pretrained(Method):
         logits = model(**batch.inputs).logits
         if self.alpha == 0:
             return task_loss(logits, batch.labels)
-        return kd_loss(logits, batch.labels, batch.outputs["logits"], self.alpha, self.temperature)
+        return kd_loss(logits, batch.labels, batch.outputs[LOGITS], self.alpha, self.temperature)
 
 
 METHOD = Pretrained

@@ -1,5 +1,7 @@
 """The lab: suites, tasks, data, the shared training loop, evaluation, timing, the run store and the CLI.
 
-One way through: suite.py reads a suite, plan.py turns it into runs with ids, engine.py executes them,
-execute.py does one run (data, batches, training, evaluation), store.py keeps it. `reports` takes it from there.
+The way of `run`: `cli/experiment.py` takes the command, `suites` reads the suite, and `plans` turns it into runs with
+ids. `preflight/ready.py` checks what they need. `engine/schedule.py` takes a lease for a run and gives it to a worker
+process. There `runs/execute.py` does it: `training/loop.py` trains, step by step (`training/step.py`), and evaluates.
+`runs/store.py` keeps the result, and `reports` reads it.
 """

@@ -1,11 +1,11 @@
-"""`python -m benchmarks COMMAND`; see cli.py."""
+"""`python -m benchmarks COMMAND`; the commands are in `benchmarks.cli.main`."""
 
 if __name__ == "__main__":
-    from benchmarks.stopping import leave, quit_on_signals
+    from benchmarks.machine.signals import guard, leave
 
-    quit_on_signals()  # also while libraries are imported, and when all is done: no traceback for a Ctrl-C
+    guard()  # first, because libraries take seconds to import
 
-    from benchmarks.cli import main
+    from benchmarks.cli.main import main
 
     try:
         main()

@@ -1,14 +1,26 @@
-"""From a results folder to people: statistics, tables, figures and one HTML page.
+"""Reports on a results folder: statistics, tables, figures and one HTML page.
 
     from reports import render, export, export_table
     render(Path("results/runs/minilm"))
 
-Reads only a results folder (docs/results.md) and results/published/. Never imports torch,
-transformers or the code that trains, so that a report can be made on a machine that has none.
+The package reads only a results folder (docs/results.md), results/published/ and, for `drift`, an accepted baseline. It
+never imports torch, transformers or the code that trains, so that a report can be made on a machine without them.
+
+`render`, `read` and `export_table` are imported when they are first used, because pandas, scipy, matplotlib and jinja2
+take more than a second to load and most callers need only some of them.
 """
 
-from reports.errors import ReportError
-from reports.page import export, render
-from reports.reader import export_table, read
+from importlib import import_module
+from typing import Any
+
+from reports.export import export
+from results.format.errors import ReportError
 
 __all__ = ["ReportError", "export", "export_table", "read", "render"]
+_LATER = {"export_table": "results.format.reader", "read": "results.format.reader", "render": "reports.page.page"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LATER[name]), name)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.cli import main
-from benchmarks.errors import SuiteError
-from benchmarks.suite import load_suite
+from benchmarks.base.errors import SuiteError
+from benchmarks.cli.main import main
+from benchmarks.suites.suite import load_suite
 
 
 def cli(*arguments: object) -> int:

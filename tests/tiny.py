@@ -18,10 +18,10 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertForSequenceClassification, BertModel, PreTrainedTokenizerFast
 
 from baselines.method import Given
-from benchmarks.batches import Tokens
-from benchmarks.evaluation import predecessor_outputs
-from benchmarks.settings import Device
-from benchmarks.tasks import Task, find_task
+from benchmarks.machine.settings import Device
+from benchmarks.tasks.table import Task, find_task
+from benchmarks.training.batches import Tokens
+from benchmarks.training.forward import predecessor_outputs
 
 CPU = Device(device="cpu", threads=1)
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{i}" for i in range(60))]

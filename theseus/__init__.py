@@ -1,7 +1,7 @@
 """BERT-of-Theseus: compress a transformer by progressively replacing its modules.
 
 Xu, Zhou, Ge, Wei, Zhou, "BERT-of-Theseus: Compressing BERT by Progressive Module Replacing",
-EMNLP 2020 (arXiv 2002.02925). Needs torch and transformers, nothing else of this repository.
+EMNLP 2020 (arXiv 2002.02925). The library needs torch and transformers, and nothing else from this repository.
 
     theseus = Theseus(predecessor, layers=6, rate=LinearRate(base=0.3, k=0.0006), seed=0)
     optimizer = torch.optim.AdamW(theseus.trainable_parameters(), lr=2e-5)

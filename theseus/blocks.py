@@ -1,8 +1,8 @@
 """Find the stack of identical blocks of a transformers model.
 
-Theseus replaces runs of consecutive layers, so all it must know of a model is where its layers live. They are
-one `nn.ModuleList` of equal blocks (`bert.encoder.layer`, `transformer.h`, ...), called one after the other
-with the hidden states as first argument. Nothing here names an architecture.
+Theseus replaces runs of consecutive layers, so it only needs to know where a model keeps its layers: in one
+`nn.ModuleList` of equal blocks (`bert.encoder.layer`, `transformer.h`, ...), which the model calls one after the
+other with the hidden states as first argument. The code names no architecture.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from theseus.errors import TheseusError
 
 @dataclass(frozen=True)
 class BlockStack:
-    """Where the blocks live: `getattr(owner, name)` is the ModuleList, `path` its dotted name in the model."""
+    """The place of the blocks: `getattr(owner, name)` is the ModuleList, `path` its dotted name in the model."""
 
     owner: nn.Module
     name: str
@@ -50,7 +50,7 @@ def _size(stack: BlockStack) -> int:
 
 
 def _stacks(model: nn.Module, least: int) -> list[BlockStack]:
-    """Outermost stacks of `least` blocks or more: experts or convolutions inside a block are part of that block."""
+    """All outermost stacks of at least `least` blocks. A list inside a block (experts, convolutions) is part of it."""
     found: list[BlockStack] = []
     for path, module in model.named_modules():
         if not _is_stack(module, least) or any(path.startswith(outer.path + ".") for outer in found):
@@ -61,17 +61,17 @@ def _stacks(model: nn.Module, least: int) -> list[BlockStack]:
 
 
 def find_blocks(model: nn.Module) -> BlockStack:
-    """The stack of identical blocks that makes the depth of `model`.
+    """Find the stack of identical blocks that makes the depth of `model`.
 
-    Raises `TheseusError` if there is none (ALBERT applies one layer again and again), if blocks share
-    parameters, if there are two (encoder-decoder models), or if the config says that layers differ in kind.
+    Raises `TheseusError` if the model has none (ALBERT applies one layer again and again), if its blocks share
+    parameters, if it has two stacks (encoder-decoder models), or if its config says that layers differ in kind.
     """
     name = type(model).__name__
     config: Any = getattr(model, "config", None)
     depth: int | None = getattr(config, "num_hidden_layers", None)
     if getattr(config, "is_encoder_decoder", False):
         raise TheseusError(f"{name} has an encoder and a decoder: pass the one to compress, e.g. model.get_encoder()")
-    stacks = _stacks(model, least=1 if depth == 1 else 2)  # a list of one is a stack only where that is the depth
+    stacks = _stacks(model, least=1 if depth == 1 else 2)  # a list of one block counts only in a model of depth 1
     if depth is not None:
         stacks = [stack for stack in stacks if len(stack.layers) == depth]
     if not stacks:
@@ -88,7 +88,7 @@ def find_blocks(model: nn.Module) -> BlockStack:
     if len(kinds) > 1:
         raise TheseusError(
             f"the blocks in {stack.path} of {name} differ in kind ({', '.join(sorted(map(str, kinds)))}): "
-            "one cannot stand in for another"
+            "a layer of one kind cannot replace one of another"
         )
     return stack
 
@@ -98,16 +98,16 @@ PARTS: tuple[Part, ...] = ("embeddings", "layers", "head")
 
 
 def parameters_by_part(model: nn.Module) -> dict[Part, list[nn.Parameter]]:
-    """The model's parameters as what comes before its blocks, the blocks, and what comes after them."""
+    """The parameters before the model's blocks ("embeddings"), in them ("layers") and after them ("head")."""
     return parameters_around(model, find_blocks(model).layers)
 
 
 def parameters_around(model: nn.Module, stack: nn.ModuleList) -> dict[Part, list[nn.Parameter]]:
-    """The same around a given stack.
+    """The same for a given stack.
 
     transformers registers modules in the order of the forward pass: embeddings (and ELECTRA's projection of
-    them), the stack, then pooler, final normalisation and classifier. So the order of `parameters` tells the
-    parts apart without naming an architecture (tested on BERT, RoBERTa, ELECTRA, DistilBERT and GPT-2).
+    them), the stack, then pooler, final normalisation and classifier. The order of `parameters` therefore separates
+    the parts without naming an architecture (tested on BERT, RoBERTa, ELECTRA, DistilBERT and GPT-2).
     """
     inside = {id(parameter) for parameter in stack.parameters()}
     parts: dict[Part, list[nn.Parameter]] = {part: [] for part in PARTS}
@@ -122,7 +122,7 @@ def parameters_around(model: nn.Module, stack: nn.ModuleList) -> dict[Part, list
 
 
 def set_depth(config: Any, depth: int) -> None:
-    """Write the number of layers into a transformers config, with the per-layer lists that follow it."""
+    """Write the number of layers into a transformers config, and shorten its list of layer types to it."""
     if getattr(config, "layer_types", None):
         config.layer_types = list(config.layer_types)[:depth]
     config.num_hidden_layers = depth

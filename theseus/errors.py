@@ -1,5 +1,5 @@
-"""The one error of the library, so that a caller can tell a refused request from a fault."""
+"""The library's only error, so that a caller can tell a refused request from a fault of the library."""
 
 
 class TheseusError(ValueError):
-    """A request the method cannot serve; the message says what is wrong and what would be right."""
+    """A request that the method cannot serve. The message says what is wrong and how to correct it."""

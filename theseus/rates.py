@@ -1,8 +1,8 @@
 """Replacing rates p(t): the probability that a module is replaced at optimizer step t.
 
-Pure functions of the step (0 for the first), so a resumed run needs no scheduler state.
-Paper section 3.3 has the curriculum p = min(1, k*t + b), section 5.3 its reverse; the constant rate with a
-later successor phase is section 3.2 (in the released code: `steps_for_replacing`).
+Rates are pure functions of the step (0 for the first), so a resumed run needs no scheduler state. Paper section 3.2
+has the constant rate with a later successor phase (`steps_for_replacing` in the released code), section 3.3 the
+curriculum p = min(1, k*t + b), and section 5.3 the curriculum's reverse.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Protocol, runtime_checkable
 
 from theseus.errors import TheseusError
 
-# 0.3 + 1000 * 0.0007 is 0.9999999999999999 in doubles: without a snap the paper's 1000-step ramp would
-# reach 1 one step late and a gate could still stay shut with probability 1e-16.
+# 0.3 + 1000 * 0.0007 is 0.9999999999999999 in doubles. Without this tolerance the paper's 1000-step ramp would reach 1
+# one step late, and a module could still be left undrawn with probability 1e-16.
 SNAP = 1e-9
 
 
 @runtime_checkable
 class Rate(Protocol):
-    """p(t) for a step t >= 0, and the first step from which p stays 1 (None: never)."""
+    """A call gives p(t) for a step t >= 0; `full_from` gives the first step from which p stays 1 (None: never)."""
 
     def __call__(self, step: int) -> float: ...
 
@@ -77,7 +77,7 @@ class LinearRate:
 
     @classmethod
     def reaching(cls, base: float, steps: int) -> LinearRate:
-        """The curriculum that starts at `base` < 1 and is 1 from `steps` on (how the paper states its grid)."""
+        """The curriculum that starts at `base` < 1 and is 1 from `steps` on, as the paper states its grid."""
         _probability("base", base)
         if steps < 1 or base == 1.0:
             raise TheseusError(f"a ramp needs base < 1 and at least 1 step, not base={base!r}, steps={steps!r}")
@@ -97,7 +97,7 @@ class LinearRate:
 
 @dataclass(frozen=True)
 class AntiLinearRate:
-    """Anti-curriculum of section 5.3: 1 - LinearRate(base, k). It ends at 0, so there is never a successor phase."""
+    """The anti-curriculum of section 5.3: 1 - LinearRate(base, k). It ends at 0, so it has no successor phase."""
 
     base: float
     k: float

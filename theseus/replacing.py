@@ -1,15 +1,15 @@
 """Progressive module replacing: one model in which every module is either predecessor or successor.
 
-The predecessor's n layers are split into `layers` modules of n / layers consecutive layers. Each gets one
-successor layer, by default a copy of one of the predecessor's first layers (as the released code does). In
-training every module is drawn independently, once per optimizer step: replaced with probability p(t), else the
-frozen predecessor layers run (paper section 3.1). Only successor layers are trained; in `eval()` only they run.
+The predecessor's n layers are split into `layers` modules of n / layers consecutive layers. Each module gets one
+successor layer, by default a copy of one of the predecessor's first layers (as in the released code). In training every
+module is drawn independently, once per optimizer step: with probability p(t) its successor layer runs, otherwise its
+frozen predecessor layers run (paper section 3.1). Only successor layers are trained, and in `eval()` only they run.
 
 Where the paper and its released code differ, or say nothing, there is a switch; docs/fidelity.md lists them.
 
-The trick that keeps this architecture-free: the model's ModuleList of n layers is exchanged for one of
-`layers` gated modules, each called exactly as a layer is, so masks, position ids and whatever else a
-transformers model hands to its layers pass through untouched.
+The gates depend on no architecture: the model's ModuleList of n layers is exchanged for one of `layers` gated modules.
+The model calls each of them exactly as it called a layer, so masks, position ids and all other arguments reach the
+layers unchanged.
 """
 
 from __future__ import annotations
@@ -31,9 +31,12 @@ LAYERS_ONLY: tuple[Part, ...] = ("layers",)
 
 
 class GatedModule(nn.Module):
-    """n consecutive predecessor layers and the one successor layer that stands in for them.
+    """n consecutive predecessor layers and the one successor layer that replaces them.
 
-    `share` of its output in training is the successor's: 1 when replaced, 0 when not, in between a blend.
+    `share` is the successor's part of the output in training: 1 if the module is replaced, 0 if not; a value in between
+    blends both. At 0 and 1 only one branch runs. An undrawn module's successor layer then gets no gradient, but its
+    frozen predecessor layers still pass gradients down to successor layers below them. `last`: no replaceable module
+    comes after this one.
     """
 
     def __init__(self, predecessor: Sequence[nn.Module], successor: nn.Module, last: bool) -> None:
@@ -44,7 +47,7 @@ class GatedModule(nn.Module):
         self.last = last
 
     def forward(self, hidden_states: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-        """Called as the model calls a layer; `hidden_states` is (batch, length, hidden)."""
+        """The model calls this as it calls a layer; `hidden_states` is (batch, length, hidden)."""
         if self.share == 1.0 or not self.training:
             return self.successor(hidden_states, *args, **kwargs)
         old: Any = hidden_states
@@ -61,10 +64,12 @@ class GatedModule(nn.Module):
 
     @staticmethod
     def _rooted(output: Any) -> Any:
-        """Give backward() somewhere to start when no module was drawn and nothing before this point is trained.
+        """Make the last replaceable module's output a leaf if nothing up to this point is trained.
 
-        At p = 0.3 with six modules that is 12 % of all steps. The released code back-propagates into frozen
-        weights there; here the output becomes a leaf, so that loss.backward() stays legal and changes nothing.
+        If no module was drawn and the rest is frozen (12 % of all steps at p = 0.3 with six modules), the loss depends
+        on no tensor that requires a gradient, and `loss.backward()` would raise an error. With a leaf, backward() ends
+        here, is legal, and changes nothing. If a lower module was drawn or the embeddings train, the output already
+        requires a gradient and is returned unchanged. (The released code back-propagates into the frozen weights.)
         """
         hidden = output[0] if isinstance(output, tuple) else output
         if hidden.requires_grad or not torch.is_grad_enabled():
@@ -74,29 +79,30 @@ class GatedModule(nn.Module):
 
 
 class Theseus:
-    """BERT-of-Theseus around a fine-tuned `predecessor`, which is copied and stays as it was.
+    """BERT-of-Theseus around a fine-tuned `predecessor`, which is copied and never changed.
 
     `model` starts in train mode; in `eval()` it runs the successor.
 
-    predecessor: a transformers model with one stack of identical blocks; its depth must be a multiple of
-    `layers`. layers: how many modules it is split into. rate: p(t), see `theseus.rates`. seed: of the gates' own
-    generator. steps: planned optimizer steps, if known; a rate that is not 1 by then is warned about.
+    predecessor: a transformers model with one stack of identical blocks; its depth must be a multiple of `layers`.
+    layers: the number of modules. rate: p(t), see `theseus.rates`. seed: for the generator of the gates. steps: the
+    planned optimizer steps, if known; a rate that does not reach 1 within them causes a warning.
 
-    The switches, defaults as in the released code unless said:
+    Switches (the default is the released code's unless noted):
 
-    init, init_from: which layers the successor layers start as (`theseus.choose_layers`), and of which model
-        (default: the predecessor; the paper says the pretrained one).
-    trainable: of "layers", "head" and "embeddings". The released code trains the successor layers alone.
-    replace: indices of the modules that can be replaced (default: all); the others keep their predecessor
-        layers, in `eval()` and in the successor too (paper table 5).
-    mix: "draw" replaces with probability p(t); "blend" lets every module run both and adds p(t) of the
+    init, init_from: the layers that the successor layers are copied from (`theseus.choose_layers`), and their model
+        (default: the predecessor; the paper says the pretrained encoder).
+    trainable: any of "layers", "head" and "embeddings". The released code trains the successor layers alone.
+    replace: indices of the modules that can be replaced (default: all). The others keep their predecessor layers, also
+        in `eval()` and in the successor (paper table 5).
+    mix: "draw" replaces a module with probability p(t). "blend" runs both versions of every module and adds p(t) of the
         successor's output to 1 - p(t) of the predecessor's (not in the paper).
-    draw: "step" draws once per optimizer step (the paper: once per batch); "forward" at every forward pass in
-        train mode, as the released code does, which differs where a batch is split.
-    frozen_gradients: lets backward() fill the gradients of what is frozen too. They move nothing; the released
-        code's clipping counts them (`clip_grad_norm_(theseus.model.parameters(), 1.0)`).
+    draw: "step" draws once per optimizer step (the paper: once per batch). "forward" draws at every forward pass in
+        train mode, as the released code does; the two differ where a batch is split.
+    frozen_gradients: let backward() compute gradients of frozen weights too. They move nothing, but the released code's
+        clipping counts them (`clip_grad_norm_(theseus.model.parameters(), 1.0)`).
 
-    Raises `TheseusError` for a model without such a stack, with shared layers, or a depth that does not divide.
+    Raises `TheseusError` for a model without such a stack, for layers that share weights, and for a depth that is not a
+    multiple of `layers`.
     """
 
     def __init__(
@@ -134,7 +140,7 @@ class Theseus:
         self.train_parts(trainable)
         self._draw()
         self._hook = self.model.register_forward_pre_hook(self._before_forward)
-        self.model.train()  # from_pretrained leaves eval mode, in which nothing is replaced and nothing dropped out
+        self.model.train()  # from_pretrained returns eval mode, in which gates and dropout do nothing
 
     def _sources(self, init: Choice | Sequence[int], model: nn.Module, layers: int) -> list[nn.Module]:
         blocks, own = find_blocks(model).layers, find_blocks(self.model).layers
@@ -165,8 +171,8 @@ class Theseus:
                 entries += own
         self._stack = nn.ModuleList(entries)
         stack.replace(self._stack)
-        # Some encoders loop over config.num_hidden_layers, and a key-value cache would be addressed by the
-        # predecessor's layer numbers: the gated model is as deep as its stack is long and keeps no cache.
+        # Some encoders loop over config.num_hidden_layers, so the config must give the length of the gated stack. A
+        # key-value cache would be addressed by the predecessor's layer numbers, so the gated model keeps none.
         set_depth(model.config, len(entries))
         self._use_cache = getattr(model.config, "use_cache", None)
         if self._use_cache:
@@ -174,7 +180,7 @@ class Theseus:
         return modules
 
     def train_parts(self, parts: Collection[Part]) -> None:
-        """From now on train `parts`, of "layers" (the successor's), "head" and "embeddings", and freeze the rest."""
+        """From now on train `parts`, any of "layers" (the successor's), "head" and "embeddings"; freeze the rest."""
         if wrong := set(parts) - set(PARTS):
             raise TheseusError(f"unknown parts {sorted(wrong)}: use {', '.join(PARTS)}")
         found = parameters_around(self.model, self._stack)
@@ -186,17 +192,16 @@ class Theseus:
 
     @property
     def stack(self) -> nn.ModuleList:
-        """The gated model's layers in the order in which they are called: gated modules, and predecessor layers where
-        only some are replaced."""
+        """The gated model's layers in call order: gated modules, and the predecessor layers that are never replaced."""
         return self._stack
 
     def trainable_parameters(self) -> list[nn.Parameter]:
-        """What is trained: by default the successor layers' parameters."""
+        """The parameters that train: by default those of the successor layers."""
         return list(self._trainable)
 
     @property
     def rate(self) -> float:
-        """p(t) for the step that is due."""
+        """p(t) for the current step, the one that the next `step()` ends."""
         p = float(self._rate(self._steps_done))
         if not 0.0 <= p <= 1.0:
             raise TheseusError(f"the replacing rate is {p!r} at step {self._steps_done}: it must be between 0 and 1")
@@ -204,8 +209,8 @@ class Theseus:
 
     @property
     def gates(self) -> list[bool]:
-        """This step's draw, one bool per replaceable module (True: replaced). Assigning overrides it until
-        `step()`. A blend draws none: reading or assigning gates then raises `TheseusError`."""
+        """This step's draw, one bool per replaceable module (True: replaced). Assigning overrides it until `step()`. A
+        blend has no gates: reading or assigning them raises `TheseusError`."""
         self._refuse_blend()
         return [module.share == 1.0 for module in self._modules]
 
@@ -223,7 +228,7 @@ class Theseus:
 
     def _refuse_blend(self) -> None:
         if self._mix == "blend":
-            raise TheseusError("a blend draws no gates: every module runs both, see `rate` for the successor's share")
+            raise TheseusError("a blend draws no gates: both versions of a module run; `rate` is the successor's share")
 
     def _draw(self) -> None:
         if self._mix == "blend":
@@ -238,11 +243,11 @@ class Theseus:
             self._draw()
 
     def step(self) -> None:
-        """After each optimizer step: t += 1, and the modules of the next step are drawn.
+        """Call this after each optimizer step: it adds 1 to t and draws the modules of the next step.
 
-        A module that was not drawn has no gradient after `zero_grad()`, so the optimizer leaves it alone. In the
-        torch of 2020 its gradient stayed a zero tensor and Adam's momentum went on moving it:
-        `zero_grad(set_to_none=False)` does that (docs/fidelity.md, trap 7).
+        A module that was not drawn has no gradient after `zero_grad()`, so the optimizer skips it. In the torch of 2020
+        its gradient stayed a tensor of zeros, and Adam's momentum went on moving it; `zero_grad(set_to_none=False)`
+        reproduces that (docs/fidelity.md, trap 7).
         """
         self._steps_done += 1
         self._assigned = False
@@ -250,7 +255,7 @@ class Theseus:
             self._draw()
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        """What this object holds beside the model's weights: the step, this step's draw, and the gates' generator."""
+        """The state that the model's weights do not hold: the step, this step's draw, and the gates' generator."""
         shares = [module.share for module in self._modules]
         return {
             "step": torch.tensor(self._steps_done),
@@ -260,17 +265,17 @@ class Theseus:
         }
 
     def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
-        """Go on from where `state_dict` was taken; weights are loaded through `model`."""
+        """Continue from a `state_dict`; load the weights through `model`."""
         self._steps_done, self._assigned = int(state["step"]), bool(state["assigned"])
         for module, share in zip(self._modules, state["shares"].tolist(), strict=True):
             module.share = share
         self._generator.set_state(state["generator"])
 
     def successor(self) -> Any:
-        """A plain model of the predecessor's class, in eval mode, sharing no weight with this: `layers` deep, or
-        deeper where only some modules are replaced."""
+        """A plain model of the predecessor's class, in eval mode, that shares no weight with this one. It has `layers`
+        layers, or more if only some modules are replaced."""
         layers = [entry.successor if isinstance(entry, GatedModule) else entry for entry in self._stack]
-        self._hook.remove()  # a copy of the model would carry a copy of it, and of all this object holds
+        self._hook.remove()  # or the copy of the model would include the hook and, through it, this whole object
         successor: Any = with_layers(self.model, self._stack, layers)
         self._hook = self.model.register_forward_pre_hook(self._before_forward)
         if self._use_cache is not None:

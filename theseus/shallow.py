@@ -1,4 +1,4 @@
-"""A shallower copy of a model: some of its layers, everything else as it is."""
+"""Copy a model with only some of its layers; everything else stays as it is."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Choice = Literal["bottom", "top", "interleaved"]
 
 
 def choose_layers(choice: Choice | Sequence[int], depth: int, layers: int) -> list[int]:
-    """Which `layers` of `depth` layers to take, as indices from the embeddings up.
+    """Choose `layers` of `depth` layers; returns indices that count from the embeddings up.
 
-    *bottom* takes the first ones, *top* the last, *interleaved* the first layer of each run of
-    depth / layers (12 to 6: 0, 2, 4, 6, 8, 10); the paper's footnote 4 names the three without saying
-    which interleaved layers it took. A sequence of indices is taken as it is.
+    *bottom* takes the first layers, *top* the last, *interleaved* the first layer of each run of depth / layers (12 to
+    6: 0, 2, 4, 6, 8, 10). The paper's footnote 4 names the three choices, but not which interleaved layers it took. A
+    sequence of indices is returned as it is.
 
-    Raises `TheseusError` for an unknown choice, a wrong count, or an index outside the stack.
+    Raises `TheseusError` for an unknown choice or a wrong count.
     """
     if choice == "bottom":
         return list(range(layers))
@@ -34,19 +34,19 @@ def choose_layers(choice: Choice | Sequence[int], depth: int, layers: int) -> li
     if not isinstance(choice, list | tuple | range):
         raise TheseusError(f"unknown choice of layers {choice!r}: use bottom, top, interleaved, or a list of indices")
     if len(choice) != layers:
-        raise TheseusError(f"{len(choice)} layers are named for a successor of {layers}")
+        raise TheseusError(f"{len(choice)} layers are named for a successor of {layers} layers")
     return list(choice)
 
 
 def with_layers(model: M, stack: nn.ModuleList, layers: Sequence[nn.Module]) -> M:
-    """A deep copy of `model` with copies of `layers` where its `stack` was; blocks left out are never copied.
+    """A deep copy of `model` with copies of `layers` in place of its `stack`; other blocks are never copied.
 
-    All its parameters require gradients; it is in eval mode, as `from_pretrained` leaves a model.
+    All its parameters require gradients, and it is in eval mode, as after `from_pretrained`.
     """
     blocks = nn.ModuleList(copy.deepcopy(layer) for layer in layers)
     for index, block in enumerate(blocks):
         for module in block.modules():
-            if hasattr(module, "layer_idx"):  # decoders address their key-value cache by it
+            if hasattr(module, "layer_idx"):  # the address of a layer in a decoder's key-value cache
                 setattr(module, "layer_idx", index)  # noqa: B010 - a plain attribute, which nn.Module's stubs deny
     shallow: Any = copy.deepcopy(model, memo={id(stack): blocks})
     set_depth(shallow.config, len(blocks))
@@ -54,8 +54,7 @@ def with_layers(model: M, stack: nn.ModuleList, layers: Sequence[nn.Module]) -> 
 
 
 def keep_layers(model: M, indices: Sequence[int]) -> M:
-    """A copy of a transformers model with only the layers `indices` (in that order, 0 = next to the
-    embeddings).
+    """A copy of a transformers model with only the layers `indices`, in that order; 0 is next to the embeddings.
 
     Raises `TheseusError` for an index outside the stack or an empty selection.
     """
@@ -65,6 +64,6 @@ def keep_layers(model: M, indices: Sequence[int]) -> M:
 
 
 def check_indices(indices: Sequence[int], depth: int) -> None:
-    """Raises `TheseusError` for an index outside a stack of `depth` layers, or an empty selection."""
+    """Raises `TheseusError` for an index outside a stack of `depth` layers, or for an empty selection."""
     if not indices or any(not 0 <= index < depth for index in indices):
         raise TheseusError(f"cannot keep layers {list(indices)} of {depth}: use indices 0 to {depth - 1}")

@@ -1,4 +1,4 @@
-"""What keeping checkpoints costs a run: MiniLM-L6 fine-tuned whole, 23 M parameters with their moments."""
+"""The cost of checkpoints for a run that trains all of MiniLM-L6: 23 M parameters with their moments."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import numpy as np
 
 from benchmarks.bench.models import device, split, trainer
 from benchmarks.bench.pairs import record
-from benchmarks.checkpoint import Checkpoint, Checkpoints, under
-from benchmarks.execute import RunOptions
+from benchmarks.runs.checkpoint import Checkpoints
+from benchmarks.runs.execute import RunOptions
+from benchmarks.training.state import Checkpoint, under
 
 
 def bench_checkpoint(benchmark: Any, tmp_path: Path) -> None:
-    """Seconds of writing one over the seconds between two, at the interval that `run` takes by default."""
+    """Seconds to write a checkpoint over the seconds between two, at the default interval of `run`."""
     settings, tokens, turns = device(), split("rte"), count()
     seconds = RunOptions().checkpoint_seconds
     kept = Checkpoints(tmp_path, "bench", {}, seconds)

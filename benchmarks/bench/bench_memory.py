@@ -1,4 +1,4 @@
-"""Peak memory of a Theseus run against fine-tuning its predecessor, each in a process of its own."""
+"""Peak memory of a Theseus run over that of fine-tuning its predecessor, each in its own process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.bench.pairs import record
 
 PROGRAM = """
-from benchmarks import device as devices
+from benchmarks.machine import device as devices
 from benchmarks.bench.models import device, split, trainer
 settings = device()
 with trainer({name!r}, split("rte"), settings) as step:
@@ -23,7 +23,7 @@ with trainer({name!r}, split("rte"), settings) as step:
 
 
 def peak(name: str) -> int:
-    """Bytes resident at most during six steps of method `name`."""
+    """Peak resident bytes during six steps of method `name`."""
     program = PROGRAM.format(name=name)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     return int(done.stdout)

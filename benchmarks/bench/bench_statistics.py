@@ -1,8 +1,8 @@
-"""The statistics of the largest suite that is planned for, with a limit on time and memory: `make bench`.
+"""The statistics of the largest planned suite, with a limit on time and memory: `make bench`.
 
-Eight tasks scored as GLUE's are, twelve arms, twenty seeds, 40,000 dev examples each, 10,000 bootstrap draws:
-intervals of every cell and macro, every difference from the leading arm, every claim's verdict, loyalty, calibration
-and flips. Predictions are made up and held in memory; reading them from disk is not in the time.
+Eight tasks scored like GLUE's, twelve arms, twenty seeds, 40,000 dev examples each, 10,000 bootstrap draws: intervals
+of every cell and macro, every difference from the leading arm, every claim's verdict, loyalty, calibration and flips.
+Predictions are made up and held in memory, so the time does not include reading them.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from reports import agreement
-from reports.intervals import Joint
-from reports.predictions import Answers
-from reports.results import Arm, Checkpoint, Results, Run, Suite, Task
-from reports.scoring import Kind, score
-from reports.statistics import MACRO, comparisons
-from reports.verdicts import verdicts
+from reports.claims.verdicts import verdicts
+from reports.statistics import loyalty
+from reports.statistics.cells import MACRO, Cells
+from reports.statistics.differences import Differences, comparisons
+from reports.statistics.intervals import Estimator
+from results.format.documents.speed import Speed
+from results.format.predictions import Answers
+from results.format.records import Arm, Checkpoint, Results, Run, Suite, SuiteEncoder, Task
+from results.format.scores import Kind, score
 
 EXAMPLES, SEEDS, DRAWS = 40_000, tuple(range(1, 21)), 10_000
 KINDS: dict[str, Kind] = {
@@ -33,14 +35,14 @@ SECONDS, BYTES = 60, 4 * 2**30
 
 
 def made_up(title: str, kind: Kind, rng: np.random.Generator) -> Answers:
-    """Answers that share difficulty between runs, as real ones do."""
+    """Made-up answers; as with real ones, an example is equally difficult for all runs."""
     classes = 3 if title == "MNLI" else 2
     labels = rng.integers(0, classes, EXAMPLES) if kind != "pearson_spearman" else rng.uniform(0, 5, EXAMPLES)
     half = {"validation_matched": slice(0, 20_000), "validation_mismatched": slice(20_000, EXAMPLES)}
     bounds = half if title == "MNLI" else {"validation": slice(0, EXAMPLES)}
     found = Answers(title.lower(), kind, bounds, np.arange(EXAMPLES), labels)
     ease = rng.normal(1, 1, EXAMPLES).astype(np.float32)
-    for level, arm in enumerate(ROWS):
+    for level in range(len(ROWS)):
         found.given[f"arm-{level}"], found.logits[f"arm-{level}"] = {}, {}
         for seed in SEEDS:
             noise = rng.standard_normal(EXAMPLES, np.float32)
@@ -52,12 +54,11 @@ def made_up(title: str, kind: Kind, rng: np.random.Generator) -> Answers:
                 logits[np.arange(EXAMPLES), labels] = ease + 0.02 * level + 0.7 * noise
                 given = logits.argmax(axis=1)
             found.given[f"arm-{level}"][seed], found.logits[f"arm-{level}"][seed] = given, logits
-        assert arm
     return found
 
 
 def suite(answers: dict[str, Answers]) -> Results:
-    """The results folder that those answers would lie in."""
+    """A results folder with those answers."""
     tasks = tuple(
         Task(t.lower(), t, t, kind, True, None, dict.fromkeys(answers[t.lower()].bounds), ())
         for t, kind in KINDS.items()
@@ -75,23 +76,28 @@ def suite(answers: dict[str, Answers]) -> Results:
             for seed, value in zip(SEEDS, scores, strict=True):
                 last = Checkpoint(1, 1.0, {}, float(value), ())
                 runs.append(
-                    Run("x", task.name, arm.name, arm.method, seed, "x", status="done", last=last, parameters=1)
+                    Run("x", task.name, arm.name, arm.method, seed, 0, "x", status="done", last=last, parameters=1)
                 )
-    encoder = {"name": "bench", "layers": 12}
-    plan = Suite("bench", "bench", "", False, True, "", "last", "mean", encoder, 6, tasks, arms, SEEDS, True)
-    return Results(Path("."), plan, tuple(runs), (), 0, (), "")
+    plan = Suite(
+        name="bench", title="bench", description="", synthetic=False, comparable=True, comparison="", table=None,
+        protocol="last", statistic="mean", held_out=0.0, unequal_budget=False, steps=(), x_title=None,
+        encoder=SuiteEncoder("bench", layers=12), successor_layers=6, tasks=tasks, arms=arms, seeds=SEEDS,
+        predecessor_per_seed=True,
+    )  # fmt: skip
+    return Results(Path("."), plan, tuple(runs), Speed(), 0, (), "")
 
 
 def statistics(results: Results, answers: dict[str, Answers]) -> int:
     """Everything that the report computes from predictions; the number of intervals."""
-    joint = Joint(results, "last", DRAWS)
-    joint.__dict__["answers"] = answers
+    estimator = Estimator(Cells.of(results), "last", DRAWS)
+    estimator.__dict__["answers"] = answers
+    compared = Differences(estimator)
     tasks = [*(task.name for task in results.suite.tasks), MACRO]
-    cells = [joint.score(task, arm.name) for task in tasks for arm in results.suite.arms]
-    differences = comparisons(results, "last", joint)
-    found, _ = verdicts(results, joint)
-    rows = agreement.agreements(results, answers)
-    flips = list(agreement.all_flips(results, answers, ("arm-11",)))
+    cells = [estimator.score(task, arm.name) for task in tasks for arm in results.suite.arms]
+    differences = comparisons(compared)
+    found, _ = verdicts(compared)
+    rows = loyalty.loyalties(results.suite, answers)
+    flips = list(loyalty.all_flips(results.suite, answers, ("arm-11",)))
     assert all(cell is not None and cell.basis == "seeds and examples" for cell in cells)
     assert all(d.basis == "seeds and examples" for d in differences)
     assert len(rows) == len(ROWS) * len(KINDS)

@@ -1,5 +1,5 @@
-"""An optimizer step: against Hugging Face's Trainer, against the released recipe, and of each method against plain
-fine-tuning. MiniLM-L6's shape, batch 32, bfloat16, two threads.
+"""The optimizer step compared with Hugging Face's Trainer and with the released recipe, and each method compared with
+plain fine-tuning. MiniLM-L6's shape, batch 32, bfloat16, two threads.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.batches import Tokens, micro_batches, training_rows
 from benchmarks.bench.models import BATCH, BATCHES, SHAPE, TRAINING, device, split, trainer, without_dropout
 from benchmarks.bench.pairs import against, record
-from benchmarks.calibration import matmul_rate, model_of
-from benchmarks.dropout import MaskStream
-from benchmarks.groups import LengthGroups
+from benchmarks.preflight.step_timer import matmul_rate, model_of
+from benchmarks.training.batches import Tokens, micro_batches, training_rows
+from benchmarks.training.dropout import MaskStream
+from benchmarks.training.length_groups import LengthGroups
 from theseus import ConstantRate, Theseus, find_blocks
 
 
 def trainer_of(model: Any, tokens: Tokens) -> Callable[[], torch.Tensor]:
-    """The next step of transformers' Trainer on the same batches, with its dynamic padding and in bfloat16."""
+    """A function that takes the next step of transformers' Trainer on the same batches, in bfloat16."""
     from transformers import Trainer, TrainingArguments
 
     arguments = TrainingArguments(
@@ -58,7 +58,7 @@ def bench_finetuning_against_hugging_face_trainer(task: str, bar: float, benchma
 
 
 def bench_losses_are_the_trainers(benchmark: Any) -> None:
-    """Six steps from the same weights without dropout: same losses, to the rounding of bfloat16."""
+    """Six steps from the same weights without dropout give the same losses, up to the rounding of bfloat16."""
     settings, tokens = device(), split("rte")
     with trainer("predecessor", tokens, settings, model=without_dropout(model_of(SHAPE, 6, settings))) as ours:
         theirs = trainer_of(without_dropout(model_of(SHAPE, 6, settings)), tokens)
@@ -70,8 +70,8 @@ def bench_losses_are_the_trainers(benchmark: Any) -> None:
 
 
 def released_recipe(tokens: Tokens) -> Callable[[], object]:
-    """The released code's step on the same models: padding to 128, float32, gradients for everything, which are filled
-    with zeros again (docs/fidelity.md, trap 7), attention in single operations, AdamW parameter by parameter."""
+    """The released code's step on the same models: padding to 128, float32, gradients for everything, filled with zeros
+    after each step (docs/fidelity.md, trap 7), attention in single operations, AdamW parameter by parameter."""
     settings = device("float32").model_copy(update={"attention": "eager"})
     theseus = Theseus(model_of(SHAPE, 6, settings), 3, ConstantRate(0.5, 10**6), frozen_gradients=True)
     optimizer = torch.optim.AdamW(theseus.trainable_parameters(), lr=2e-5, foreach=False, fused=False)
@@ -98,7 +98,7 @@ def bench_theseus_against_the_released_recipe(benchmark: Any) -> None:
 
 @pytest.mark.parametrize(("name", "bar"), [("kd", 1.10), ("pkd", 1.10), ("theseus", 1.25)])
 def bench_methods_against_plain_finetuning(name: str, bar: float, benchmark: Any) -> None:
-    """Of the same successor. Theseus at p = 0.5, counted in layer passes: 1.17."""
+    """Steps of the same successor. By its layer passes, Theseus at p = 0.5 should take 1.17 times as long."""
     settings, tokens = device(), split("rte")
     with trainer(name, tokens, settings) as ours, trainer("finetune", tokens, settings) as plain:
         claim = f"{name} step over plain fine-tuning of the same successor"
@@ -106,12 +106,12 @@ def bench_methods_against_plain_finetuning(name: str, bar: float, benchmark: Any
 
 
 def bench_share_of_the_matmul_rate(benchmark: Any) -> None:
-    """Operations on words, padding not counted, over the bfloat16 matmul rate measured before each step."""
+    """Operations on words, without padding, over the bfloat16 matmul rate measured before each step."""
     settings, tokens = device(), split("rte")
     hidden, inner = SHAPE["hidden_size"], SHAPE["intermediate_size"]
     lengths = tokens.lengths.double()
     per_token = 2 * (4 * hidden**2 + 2 * hidden * inner) * lengths.sum() + 4 * hidden * (lengths**2).sum()
-    operations = 3 * 6 * float(per_token) / BATCHES  # forward and twice that backward, six layers, mean batch
+    operations = 3 * 6 * float(per_token) / BATCHES  # forward, twice that backward; six layers; mean batch
     rates: list[float] = []
     with trainer("predecessor", tokens, settings) as ours:
         ours()
@@ -121,7 +121,7 @@ def bench_share_of_the_matmul_rate(benchmark: Any) -> None:
 
 
 def bench_what_is_not_computing(benchmark: Any) -> None:
-    """Everything a step does around forward, backward and optimizer: drawing the batch, padding it, laying it out."""
+    """The parts of a step besides forward, backward and optimizer: drawing the batch, padding, and its layout."""
     settings, tokens = device(), split("rte")
     order = list(training_rows(0, len(tokens), BATCH, BATCHES))
     model, masks, turns = model_of(SHAPE, 6, settings), MaskStream(), count()

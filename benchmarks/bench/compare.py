@@ -1,9 +1,9 @@
-"""The figures of a benchmark run beside the accepted ones: `make bench`, and `make accept-bench` to accept them.
+"""Compare the figures of a benchmark run with the accepted ones (`make bench`), or accept them (`make accept-bench`).
 
     python -m benchmarks.bench.compare .benchmarks/latest.json [--accept --machine "two cores of ..."]
 
-A figure has fallen where its whole interval is worse than the accepted value by more than a fifth: the machine's own
-drift within a run is in the interval, what is left of it between runs is not more than that. Exit code 1 then.
+A figure has fallen if its whole interval is worse than the accepted value by more than a fifth; the exit code is then
+1. The interval covers the machine's drift within a run, and the fifth covers its drift between runs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.errors import BAD_INPUT, DONE, FAILED, ROOT
+from benchmarks.base.errors import BAD_INPUT, DONE, FAILED, ROOT
 
 ACCEPTED = ROOT / "results" / "bench" / "accepted.json"
 MARGIN = 0.20
@@ -40,7 +40,7 @@ def fallen(new: dict[str, Any], old: dict[str, Any]) -> bool:
 
 
 def line(new: dict[str, Any], old: dict[str, Any] | None) -> str:
-    """One figure for people."""
+    """One figure as a line for people."""
     sign = ">=" if new["at_least"] else "<="
     met = new["value"] >= new["bar"] if new["at_least"] else new["value"] <= new["bar"]
     verdict = "fallen" if old and fallen(new, old) else ("ok" if met else "bar not met")
@@ -53,7 +53,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bench.compare")
     parser.add_argument("measured", type=Path)
     parser.add_argument("--accept", action="store_true", help="make these the accepted figures")
-    parser.add_argument("--machine", default="", help="the machine in words, for those")
+    parser.add_argument("--machine", default="", help="a description of the machine, for --accept")
     given = parser.parse_args()
     try:
         found = figures(json.loads(given.measured.read_text(encoding="utf-8")))

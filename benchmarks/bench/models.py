@@ -1,4 +1,4 @@
-"""What the benchmarks train: MiniLM-L6's shape with random weights, on batches of GLUE's lengths."""
+"""Models and data of the benchmarks: MiniLM-L6's shape with random weights, on batches of GLUE's lengths."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ import torch
 
 from baselines import find
 from baselines.method import Given
-from benchmarks import device as devices
-from benchmarks.batches import Tokens, training_rows
-from benchmarks.calibration import model_of, tokens_of
-from benchmarks.evaluation import predecessor_outputs
-from benchmarks.lengths import load
-from benchmarks.settings import Device, Training
-from benchmarks.stepping import Stepper, stepping
-from benchmarks.suite import load_suite
+from benchmarks.machine import device as devices
+from benchmarks.machine.settings import Device
+from benchmarks.preflight.step_timer import model_of, tokens_of
+from benchmarks.suites.suite import load_suite
+from benchmarks.tasks.lengths import load
+from benchmarks.training.batches import Tokens, training_rows
+from benchmarks.training.fit import Fit
+from benchmarks.training.forward import predecessor_outputs
+from benchmarks.training.settings import Training
+from benchmarks.training.step import Stepper, stepping
 
 MINILM = load_suite("minilm")
 SHAPE = MINILM.encoder.shape
@@ -28,15 +30,15 @@ BATCH, BATCHES = 32, 12
 OPTIONS: dict[str, dict[str, Any]] = {"theseus": {"rate": {"kind": "constant", "p": 0.5, "reach": 10**6}}}
 
 
-def device(precision: str = "bfloat16", threads: int = 2) -> Device:
-    """The CPU under these settings, applied to this process."""
-    settings = devices.resolve(Device(device="cpu").model_copy(update={"precision": precision, "threads": threads}))
+def device(precision: str = "bfloat16") -> Device:
+    """The CPU with these settings, applied to this process."""
+    settings = devices.resolve(Device(device="cpu").model_copy(update={"precision": precision, "threads": 2}))
     devices.apply(settings)
     return settings
 
 
 def split(task: str) -> Tokens:
-    """Twelve batches of random words, as long as the task's examples."""
+    """Twelve batches of random words with the lengths of the task's examples."""
     known = load()[task]
     share = np.array(known.counts) / sum(known.counts)
     drawn = np.random.default_rng(0).choice(known.lengths, size=BATCH * BATCHES, p=share)
@@ -65,17 +67,15 @@ class Trainer:
 
 
 @contextmanager
-def trainer(
-    name: str, tokens: Tokens, settings: Device, layers: int = 3, depth: int = 6, model: Any = None
-) -> Iterator[Trainer]:
-    """Method `name` on random weights, ready to train."""
+def trainer(name: str, tokens: Tokens, settings: Device, model: Any = None) -> Iterator[Trainer]:
+    """Method `name` on random weights, ready to train: six layers to three."""
     method = find(name)(**OPTIONS.get(name, {}))
 
     def deep() -> Any:
-        return model or model_of(SHAPE, depth, settings)
+        return model or model_of(SHAPE, 6, settings)
 
-    trained = method.build(Given(deep, deep, layers, 0, 10**6)).train()
-    needs = method.needs(depth, layers)
-    outputs = predecessor_outputs(deep(), tokens, needs, settings) if needs else {}
-    with stepping(method, trained, tokens, outputs, TRAINING, 0, 10**6, settings) as stepper:
+    trained = method.build(Given(deep, deep, 3, 0, 10**6)).train()
+    wishes = method.needs(6, 3)
+    outputs = predecessor_outputs(deep(), tokens, wishes, settings) if wishes else {}
+    with stepping(Fit(method, trained, tokens, outputs, TRAINING, 0, settings, total=10**6)) as stepper:
         yield Trainer(stepper, tokens)

@@ -1,8 +1,8 @@
-"""Two things timed alternately in one process, and the ratio of their times.
+"""Time two functions alternately in one process and compare their times.
 
-pytest-benchmark times ours; the rival is timed right before each of its rounds. The ratio of a round cancels what the
-machine did meanwhile, and its median over rounds with a bootstrap interval is what is compared with the bar and with
-the accepted value.
+pytest-benchmark times ours; the rival is timed right before each round. Changes of the machine's speed cancel in the
+ratio of a round. The median ratio over rounds, with a bootstrap interval, is compared with the bar and with the
+accepted value.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.speed_timing import median_interval
+from benchmarks.speed.timing import median_interval
 
 
 def against(
@@ -24,8 +24,8 @@ def against(
     bar: float,
     at_least: bool = True,
     rounds: int = 12,
-) -> list[float]:
-    """Time both; record the median of rival / ours (`at_least`) or ours / rival under the words of `claim`."""
+) -> None:
+    """Time both; record the median of rival / ours (`at_least`) or ours / rival under the name `claim`."""
     seconds: list[float] = []
     for _ in range(2):
         rival()
@@ -40,11 +40,10 @@ def against(
     own = np.array(benchmark.stats.stats.data)
     ratios = np.array(seconds) / own if at_least else own / np.array(seconds)
     record(benchmark, ratios, claim, bar, at_least)
-    return seconds
 
 
 def record(benchmark: Any, ratios: np.ndarray[Any, Any], claim: str, bar: float, at_least: bool) -> None:
-    """Keep a figure with its interval and its bar beside the timing; `benchmarks.bench.compare` judges it."""
+    """Add a figure with its interval and its bar to the timing; `benchmarks.bench.compare` reads it."""
     low, high = median_interval(ratios)
     benchmark.extra_info |= {
         "claim": claim, "value": float(np.median(ratios)), "low": low, "high": high, "bar": bar, "at_least": at_least,

@@ -1,5 +1,5 @@
-"""The `demo` suite's ground: a made-up language, four tasks in it, and an encoder pretrained on it. Nothing is fetched.
+"""The world of the `demo` suite: a made-up language, four tasks, and an encoder pretrained on it. It needs no download.
 
 `language.py` has words and events, `opinions.py` reviews, `syntax.py` nested clauses and their mistakes. `tasks.py`
-draws labelled examples from them, `documents.py` plain texts, from which `pretrain.py` made the encoder in `encoder/`.
+draws labelled examples from them, and `documents.py` the texts that `pretrain.py` used to train `encoder/`.
 """

@@ -1,13 +1,13 @@
-"""The texts that the demo's encoder is pretrained on, and the words they are made of.
+"""The texts on which the demo's encoder is pretrained, and their words.
 
 Why pairs of sentences: a masked word teaches most where only the meaning of the other sentence gives it away, and the
-[CLS] vector learns something only if it is asked whether the second sentence belongs to the first.
+[CLS] vector learns something only if training asks whether the second sentence belongs to the first.
 
 How: `document(rng)` draws a `story` (an event, restated or changed), a `review` (two opinions that agree or do not) or
-a `scene` (two nested sentences, about which nothing is asked). `vocabulary()` is every word of the language, and
-`content_words()` those that a sentence's shape does not give away. Try it:
+a `scene` (two nested sentences without a question). `vocabulary()` has every word of the language, and
+`content_words()` those that a sentence's shape does not give away. This prints a few texts:
 
-    python -m benchmarks.demo.documents         # prints a few
+    python -m benchmarks.demo.documents
 """
 
 from __future__ import annotations
@@ -32,18 +32,7 @@ from benchmarks.demo.language import (
     render,
     weaken,
 )
-from benchmarks.demo.opinions import (
-    ASPECTS,
-    BAD,
-    DEGREES,
-    DENIALS,
-    FLIPPERS,
-    GOOD,
-    KEEPERS,
-    VERDICTS,
-    opinion,
-    verdict,
-)
+from benchmarks.demo.opinions import ASPECTS, BAD, DEGREES, DENIALS, FLIPPERS, GOOD, KEEPERS, VERDICTS, opinion, verdict
 from benchmarks.demo.syntax import Syntax, text_of
 
 FUNCTION_WORDS = (
@@ -52,7 +41,7 @@ FUNCTION_WORDS = (
 
 
 class Document(NamedTuple):
-    """Two consecutive sentences; `follows` is 1 if the second is of the same text, 0 if of another, -1 unasked."""
+    """Two sentences; `follows` is 1 if they belong to the same text, 0 if not, -1 if training does not ask."""
 
     first: list[str]
     second: list[str]
@@ -60,7 +49,7 @@ class Document(NamedTuple):
 
 
 def review(rng: Random) -> Document:
-    """A review; its second sentence, or that of a reviewer who disagrees."""
+    """A sentence of a review, with its next sentence or with one of a reviewer who disagrees."""
     polarity, follows = rng.random() < 0.5, rng.random() < 0.65
     second = polarity == follows
     first = opinion(rng, polarity)
@@ -69,8 +58,8 @@ def review(rng: Random) -> Document:
 
 
 def story(rng: Random) -> Document:
-    """An event, then the same said otherwise, a consequence, or what its people do next; or, as a wrong second
-    sentence, an unrelated event or (more often) a changed one with nearly the same cast."""
+    """An event, followed by the same in other words, a consequence, or the next deed of a participant; or, as a wrong
+    second sentence, by an unrelated event or (more often) a changed one with nearly the same cast."""
     nouns = nouns_of(rng.choice(TOPICS))
     what, follows = event(rng, nouns), rng.random() < 0.6
     first = render(rng, what, nouns)
@@ -107,7 +96,7 @@ def content_words() -> set[str]:
 
 
 def vocabulary() -> list[str]:
-    """Every word of the language, sorted; the tokenizer's special tokens are not among them."""
+    """Every word of the language, sorted, without the tokenizer's special tokens."""
     words = {*ADJECTIVES, *PLACES, *ASPECTS, *GOOD, *BAD, *DEGREES, *INTRANSITIVE, *INTRANSITIVE.values()}
     words |= {form for lemma, forms in VERB_FORMS.items() for form in (lemma, *forms)}
     words |= {form for noun, plural in PLURAL.items() for form in (noun, plural)}

@@ -1,20 +1,20 @@
-"""A small English-like language with a meaning for every sentence: its words, and its events said and compared.
+"""A small English-like language in which every sentence has a meaning: its words, and events, worded and compared.
 
-Why a made-up language: the demo must run offline, its tasks need exact labels, and they must reward depth. So
-sentences hide what matters behind structure: a verb agrees with a head several clauses away, an opinion is turned
-round by nested negation and overruled by a concession, and who does what to whom is said in actives, passives,
-clefts and converse verbs ("the dog leads the goat" is "the goat trails the dog").
+Why a made-up language: the demo must run offline, its tasks need exact labels, and they must reward depth. The
+sentences therefore hide their meaning behind structure. A verb agrees with a head several clauses away; nested negation
+reverses an opinion, and a concession is overruled; actives, passives, clefts and converse verbs tell who does what to
+whom ("the dog leads the goat" is "the goat trails the dog").
 
-How: every sentence is built from a meaning, never the other way round, and there are three kinds.
+How: every sentence is built from a meaning, never the other way round. There are three kinds of sentence.
 
-* Events, here. `Event` → `render`: one agent, one verb, one patient, true or denied; `relation` and `similarity`
-  compare meanings, `weaken` and `change` make one from another.
-* Reviews, in `opinions.py`: a sentence whose composed polarity is the argument.
-* Nested clauses, in `syntax.py`: each word knows what one mistake there would look like.
+* Events, in this module. An `Event` has one agent, one verb and one patient, and is true or denied. `render` puts it
+  into words, `relation` and `similarity` compare two meanings, `weaken` and `change` make one from another.
+* Reviews, in `opinions.py`: a sentence that is composed for a given polarity.
+* Nested clauses, in `syntax.py`: each word carries the form that a mistake would give it.
 
-`documents.py` puts them together into the two-sentence texts that `pretrain.py` reads; `tasks.py` into labelled
-examples. All randomness comes from the `random.Random` passed in, whose stream is the same on every Python version. So
-the order of the draws is part of the language: change it, and every text changes.
+`documents.py` joins them into the two-sentence texts that `pretrain.py` reads, and `tasks.py` into labelled examples.
+All randomness comes from the `random.Random` that is passed in, whose stream is the same on every Python version. The
+order of the draws is therefore part of the language: another order changes every text.
 
     rng = Random(0)
     what = event(rng, nouns_of("farm"))
@@ -69,7 +69,7 @@ INTRANSITIVE = {"sleep": "sleeps", "sing": "sings", "wait": "waits", "rest": "re
 
 
 class Concept(NamedTuple):
-    """What a verb means: words that say it, words that say it with the roles exchanged, and its opposite."""
+    """A verb's meaning: words for it, words for it with the roles exchanged, and its opposite."""
 
     words: tuple[str, str]
     converse: tuple[str, ...] = ()
@@ -107,7 +107,7 @@ class Entity:
 
 @dataclass(frozen=True)
 class Event:
-    """Who does what to whom, and whether it is so (`positive`) or denied."""
+    """Who does what to whom, and whether it is true (`positive`) or denied."""
 
     agent: Entity
     concept: str
@@ -121,7 +121,7 @@ def kind(noun: str) -> str:
 
 
 def nouns_of(topic: str) -> tuple[str, ...]:
-    """The eight nouns of a topic (KeyError for an unknown topic)."""
+    """The eight nouns of a topic. Raises `KeyError` for an unknown topic."""
     return PEOPLE[topic] + ANIMALS[topic]
 
 
@@ -138,11 +138,11 @@ def event(rng: Random, nouns: Sequence[str]) -> Event:
     return Event(agent, rng.choice(list(CONCEPTS)), patient, rng.random() < 0.7)
 
 
-# --- meanings compared -----------------------------------------------------------------------------------------------
+# --- comparing meanings ----------------------------------------------------------------------------------------------
 
 
 def refers(general: Entity, specific: Entity) -> bool:
-    """Can `general` ("the animal") be said of `specific` ("the big dog")?"""
+    """Whether `general` ("the animal") can name `specific` ("the big dog")."""
     named = general.noun in (specific.noun, kind(specific.noun), "creature")
     return named and general.plural == specific.plural and general.adjective in (None, specific.adjective)
 
@@ -150,8 +150,8 @@ def refers(general: Entity, specific: Entity) -> bool:
 def relation(premise: Event, hypothesis: Event) -> int:
     """0 entailment, 1 neutral, 2 contradiction, for a hypothesis about the participants of the premise.
 
-    Definites are anaphoric ("the dog" may be called "the animal"); anything said of others, or with the roles
-    exchanged, or with an attribute the premise does not give, is neutral.
+    Definites are anaphoric ("the dog" may be called "the animal"). A hypothesis about others, with the roles exchanged,
+    or with an attribute that the premise does not give, is neutral.
     """
     if not (refers(hypothesis.agent, premise.agent) and refers(hypothesis.patient, premise.patient)):
         return 1
@@ -191,7 +191,7 @@ def finite(lemma: str, plural: bool) -> str:
 
 
 def clause(rng: Random, what: Event, extra: Sequence[str] = ()) -> list[str]:
-    """Say the event in one clause: active, passive or cleft, with any of its verbs; `extra` follows the subject."""
+    """Word the event in one clause: active, passive or cleft, with any of its verbs; `extra` follows the subject."""
     concept = CONCEPTS[what.concept]
     lemma = rng.choice(concept.words + concept.converse)
     doer, target = (what.patient, what.agent) if lemma in concept.converse else (what.agent, what.patient)
@@ -210,7 +210,7 @@ def clause(rng: Random, what: Event, extra: Sequence[str] = ()) -> list[str]:
 
 
 def render(rng: Random, what: Event, nouns: Sequence[str] = (), wrap: float = 0.25) -> list[str]:
-    """Say the event in words, perhaps wrapped ("it is false that …"); `nouns`, if any, may name a bystander."""
+    """Word the event, perhaps wrapped ("it is false that …"); if `nouns` are given, one may be a bystander."""
     extra: list[str] = []
     if nouns and rng.random() < 0.4:
         extra = [rng.choice(PLACES), *noun_phrase(rng, entity(rng, nouns, 0.0))]
@@ -222,7 +222,7 @@ def render(rng: Random, what: Event, nouns: Sequence[str] = (), wrap: float = 0.
 
 
 def weaken(rng: Random, what: Event) -> Event:
-    """Something that follows from the event: adjectives dropped, nouns generalised, an opposite denied."""
+    """An event that follows from this one: adjectives dropped, nouns generalised, an opposite denied."""
 
     def less(who: Entity) -> Entity:
         noun = rng.choice((kind(who.noun), "creature")) if rng.random() < 0.2 else who.noun

@@ -1,10 +1,10 @@
 """Reviews: sentences that say something good or bad about an aspect of a show, composed for a given polarity.
 
-Why: counting good and bad words must not be enough. So a denial ("not dull") or an attitude ("i doubt that …") turns a
-clause round, attitudes stack, and of two clauses a concession ("although …", "…, but") is overruled.
+Why: counting good and bad words must not be enough. So a denial ("not dull") or an attitude ("i doubt that …") reverses
+a clause, attitudes stack, and the other clause overrules a concession ("although …", "…, but").
 
-How: from the polarity wanted down to the words. `opinion` chooses one clause or two and which of them rules; `view`
-chooses the attitudes and the denial of a clause, each of which may flip the polarity still to be said, and last the
+How: the polarity comes first, the words last. `opinion` chooses one clause or two, and which of them decides. `view`
+chooses the attitudes and the denial of a clause, each of which may flip the polarity of the rest, and finally the
 adjective, from `GOOD` or `BAD`. `verdict` is a short judgement that only pretraining texts contain.
 
     print(*opinion(Random(0), polarity=True))
@@ -28,7 +28,7 @@ DENIALS = ("not", "never", "hardly", "far from")
 KEEPERS = ("i think that", "everybody agrees that", "it is right to say that", "i know that", "nobody denies that")
 FLIPPERS = ("i doubt that", "nobody thinks that", "it is wrong to say that", "no critic believes that", "i deny that")
 SHAPES = ("one", "one", "one", "and", "but", "although first", "although last")
-# one word apart, so that a masked word can only be guessed from the composed polarity of the rest of the review
+# The sides of a pair differ in one word: if it is masked, only the polarity of the rest of the review gives it away.
 VERDICTS = (
     ("it deserves praise", "it deserves contempt"),
     ("i left happy", "i left angry"),
@@ -40,7 +40,7 @@ VERDICTS = (
 
 
 def view(rng: Random, polarity: bool, depth: int, denial: float) -> list[str]:
-    """One clause of opinion with `depth` attitudes ("i doubt that …") stacked on it; some of them turn it round."""
+    """One clause of opinion with `depth` attitudes ("i doubt that …") stacked on it; some of them reverse it."""
     if depth > 0:
         flips = rng.random() < 0.6
         attitude = rng.choice(FLIPPERS if flips else KEEPERS)
@@ -60,10 +60,10 @@ def opinion(
     depths: Sequence[int] = (0, 0, 1),
     denial: float = 0.4,
 ) -> list[str]:
-    """A review sentence of that polarity: one clause, or two, of which a concession overrules the other.
+    """A review sentence of that polarity: one clause, or two; of two, the other overrules a concession.
 
-    `shapes` are drawn from, as are `depths`, the number of attitudes stacked on each clause; `denial` is the chance
-    that a clause says "not dull" for "charming".
+    The shape comes from `shapes`, the number of attitudes on each clause from `depths`; `denial` is the chance that a
+    clause says "not dull" instead of "charming".
     """
     shape = rng.choice(shapes)
     main = view(rng, polarity, rng.choice(depths), denial)

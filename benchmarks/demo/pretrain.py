@@ -1,32 +1,32 @@
 """Pretrain the demo's encoder: 12 layers, hidden size 128, on texts of the demo's own language.
 
-    python -m benchmarks.demo.pretrain                   # what `make demo-encoder` runs; replaces the shipped encoder
-    python -m benchmarks.demo.pretrain --output DIR      # writes it elsewhere
+    python -m benchmarks.demo.pretrain                   # replaces the shipped encoder, as `make demo-encoder` does
+    python -m benchmarks.demo.pretrain --output DIR      # writes the encoder elsewhere
 
-Takes about 15 to 25 minutes on one core: 801 s for the stage of 4 layers and 601 s for that of 12 were measured on a
-loaded machine of two cores.
+It takes about 15 to 25 minutes on one core. On a loaded machine of two cores the stage of 4 layers took 801 s and that
+of 12 layers 601 s.
 
-As BERT was (Devlin et al., 2019): masked words, and one question to the pooled [CLS]: is the second sentence of
-the same text as the first? Here the wrong second sentences are mostly hard ones (same cast, another event; or a
-reviewer who disagrees), so that [CLS] and the pooler are asked what the sentences mean, not which words they share.
+The training is BERT's (Devlin et al., 2019): masked words, and one question to the pooled [CLS]: does the second
+sentence belong to the same text as the first? Here the wrong second sentences are mostly hard ones (same cast, another
+event; or a reviewer who disagrees), so that the answer depends on the sentences' meaning, not on the words they share.
 
-Grown, not trained deep from the start: 12 post-norm layers trained from scratch were blind to everything but the
+The encoder is grown, not trained deep from the start. Trained from scratch, 12 post-norm layers used nothing but the
 neighbouring words after 1200 steps (425 s; masked nouns of a restated sentence: none right); 4 layers copied 64 % of
 those nouns after 2000 steps (332 s). So 4 layers learn first, are spread over 12 (`grow`), and train on.
 
-Growing has a consequence for every comparison made with this encoder: what it knows lies spread evenly over its depth,
+Growing has a consequence for every comparison made with this encoder. Its knowledge lies spread evenly over its depth,
 so that its bottom half is a poor start by construction. That weakens the baseline that fine-tunes the bottom 6 layers,
-and may favour module replacing, as neighbouring layers are easier to merge than those of a published BERT may be.
+and it may favour module replacing, because neighbouring layers may be easier to merge than those of a published BERT.
 
-What it reads: `Recipe.documents` random texts from `documents.document`, made from seed 0. The tasks' examples are
-drawn separately, and no task label is read, nor any ungrammatical sentence (save for the random words of BERT's
-masking). But texts and tasks share the grammar, the words and the meanings: the pair question is itself about polarity
-and events, and short sentences recur by chance. Of the evaluation examples, 142 of 1000 sentences of syn-sst2 are in
-the texts word for word, 21 of 1000 of syn-cola (all acceptable ones), and no pair of syn-stsb or syn-mnli is.
+It reads `Recipe.documents` random texts from `documents.document`, made from seed 0. The tasks' examples are drawn
+separately. It reads no task label, and no ungrammatical sentence except for the random words of BERT's masking. But
+texts and tasks share the grammar, the words and the meanings: the pair question is itself about polarity and events,
+and short sentences recur by chance. Of the evaluation examples, 142 of 1000 sentences of syn-sst2 occur in the texts
+word for word, 21 of 1000 of syn-cola (all acceptable ones), and no pair of syn-stsb or syn-mnli.
 
-One thread, on purpose: repeated on one machine with one torch version, the weights are bit-equal, whatever the number
-of cores. bfloat16 autocast (1.5x faster than float32 where the processor has it, and as deterministic); weights are
-float32 while training and shipped as float16.
+It uses one thread on purpose: on one machine and one torch version the weights are then bit-equal every time, whatever
+the number of cores. It uses bfloat16 autocast, which is 1.5x faster than float32 where the processor has it, and as
+deterministic. The weights are float32 in training and shipped as float16.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ SHIPPED = Path(__file__).parent / "encoder"
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides the weights; a stage is (layers, steps, peak learning rate), `masked` the
-    shares of content words and of others that are asked for."""
+    """Everything that decides the weights. A stage is (layers, steps, peak learning rate); `masked` gives the shares of
+    content words and of other words that are masked."""
 
     documents: int = 250_000
     stages: tuple[tuple[int, int, float], ...] = ((4, 4_500, 2e-3), (12, 700, 8e-4))
@@ -97,8 +97,8 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def build_model(vocabulary_size: int, recipe: Recipe) -> BertForPreTraining:
-    """The encoder with both of BERT's pretraining heads, freshly initialised. Dropout is off: the texts never repeat
-    often enough to be learned by heart, and 12 narrow layers learn visibly faster without it."""
+    """The encoder with both of BERT's pretraining heads, freshly initialised. Dropout is off: no text repeats often
+    enough to be learned by heart, and 12 narrow layers learn visibly faster without it."""
     config = BertConfig(
         vocab_size=vocabulary_size,
         hidden_size=128,
@@ -118,7 +118,7 @@ def build_model(vocabulary_size: int, recipe: Recipe) -> BertForPreTraining:
 
 
 class Texts:
-    """Documents as word ids; batches of them, masked."""
+    """Documents as word ids, their batches, and the masking."""
 
     def __init__(self, number: int, seed: int):
         self.random = Random(seed)
@@ -136,7 +136,7 @@ class Texts:
         self.content[[index[word] for word in content_words()]] = True
 
     def batches(self, size: int, pool: int = 32) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
-        """For ever: `(inputs, follows)`, texts of like length together (sorted within pools of `pool` batches)."""
+        """`(inputs, follows)` without end, texts of similar length together (sorted within pools of `pool` batches)."""
         while True:
             order = list(range(len(self.texts)))
             self.random.shuffle(order)
@@ -161,9 +161,8 @@ class Texts:
         return inputs, follows
 
     def mask(self, ids: Tensor, shares: tuple[float, float]) -> tuple[Tensor, Tensor]:
-        """BERT's masking, of content words more often than of others, which their neighbours mostly give away: of the
-        chosen words 80 % become [MASK], 10 % a random word, 10 % stay. Returns the new ids and where words were
-        chosen."""
+        """BERT's masking: of the chosen words 80 % become [MASK], 10 % a random word, 10 % stay. Content words are
+        chosen more often, because neighbours mostly give the others away. Returns the new ids and the chosen places."""
         share = torch.where(self.content[ids], *shares)
         chosen = (torch.rand(ids.shape, generator=self.generator) < share) & (ids >= len(SPECIAL))
         how = torch.rand(ids.shape, generator=self.generator)
@@ -183,7 +182,7 @@ def predict(model: BertForPreTraining, inputs: dict[str, Tensor], where: Tensor)
 
 @torch.no_grad()
 def evaluate(model: BertForPreTraining, texts: Texts, batches: int = 8) -> dict[str, float]:
-    """Accuracy on masked words and on the pair question, over texts that training does not see."""
+    """Accuracy on masked words and on the pair question, over the held-out `texts`."""
     model.eval()
     right = asked = paired = pairs = 0
     for inputs, follows in (texts.collate(list(range(i * 128, i * 128 + 128))) for i in range(batches)):
@@ -200,8 +199,8 @@ def evaluate(model: BertForPreTraining, texts: Texts, batches: int = 8) -> dict[
 
 
 def grow(model: BertForPreTraining, layers: int) -> None:
-    """Deepen to `layers`, in place: after each layer come new ones that change nothing yet (output matrices zero,
-    normalisations those of the layer before), so that what was learned is spread evenly over the deeper model."""
+    """Deepen to `layers`, in place. After each layer come new ones that change nothing yet (output matrices zero,
+    normalisations those of the layer before), so that the learned layers are spread evenly over the deeper model."""
     grown = torch.nn.ModuleList()
     layer: Any
     for layer in list(model.bert.encoder.layer):
@@ -283,15 +282,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--output", type=Path, help="folder for the encoder and its tokenizer (default: the shipped one)"
     )
-    parser.add_argument("--share", type=float, default=1.0, help="of the steps; less for a quick look (other weights)")
+    parser.add_argument("--share", type=float, default=1.0, help="share of the steps to take, for a quick look")
     chosen = parser.parse_args(arguments)
     if not chosen.share > 0:
         parser.error("--share must be above 0")
     if chosen.share != 1 and chosen.output is None:
-        parser.error("--share makes other weights than the shipped ones: say with --output where to put them")
+        parser.error("--share makes other weights than the shipped ones: name another folder with --output")
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
-    # clearing memory that is about to be written guards against bugs only, and takes 15 % of the time
+    # Filling new memory only shows reads of unwritten memory, and takes 15 % of the time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     stages = tuple((layers, math.ceil(steps * chosen.share), peak) for layers, steps, peak in Recipe.stages)
     pretrain(Recipe(stages=stages), chosen.output or SHIPPED)

@@ -1,18 +1,18 @@
 """Nested clauses with agreement, and every mistake that can be made in them.
 
-Why: an acceptability label is exact only if exactly one thing is wrong, and it rewards depth only if seeing the mistake
-takes the structure: "the dog that the goats chase sleep" is fine to anything that looks at neighbouring words.
+Why: an acceptability label is exact only if exactly one thing is wrong, and it rewards depth only if the structure is
+needed to see the mistake: neighbouring words show nothing wrong in "the dog that the goats chase sleep".
 
-How: `Syntax` generates top-down and, whenever a choice was forced by another word, keeps with the word what a mistake
-puts in its place. A mistake is a *site*; words of one site go wrong together, and `rule` names what they break:
+How: `Syntax` generates top-down. Whenever another word forces a choice, the chosen word also carries its replacement in
+a mistake. A mistake is a *site*; the words of one site go wrong together, and `rule` names the rule that they break:
 
 * `agreement`, `clause agreement`: a verb's number, in the main or in a relative clause
 * `determiner`, `reflexive`: the number of "this"/"these" and of "itself"/"themselves"
 * `passive`: a verb form that its auxiliary does not take
 * `filled gap`: an object where a relative clause has already taken it
-* `polarity`: "ever" that no "no" allows, because "no" stands in another phrase than the subject's
+* `polarity`: "ever" without the "no" that allows it, because "no" is not in the subject's own phrase
 
-`text_of` reads the sentence off, as it should be or with the mistake at one site:
+`text_of` gives the sentence, correct or with the mistake at one site:
 
     words = Syntax(Random(0), nouns_of("farm")).sentence()
     print(*text_of(words))
@@ -29,7 +29,7 @@ from benchmarks.demo.language import ADJECTIVES, INTRANSITIVE, PLACES, PLURAL, V
 
 
 class Word(NamedTuple):
-    """A word and what a mistake puts in its place: words of the same `site` go wrong together."""
+    """A word and its replacement in a mistake; words of the same `site` go wrong together."""
 
     text: str
     mistake: str = ""
@@ -38,7 +38,7 @@ class Word(NamedTuple):
 
 
 class Syntax:
-    """Nested clauses about `nouns`; after `sentence()` every possible mistake is marked on its words."""
+    """Nested clauses about `nouns`; the words of `sentence()` carry every possible mistake."""
 
     def __init__(self, rng: Random, nouns: Sequence[str]):
         self.rng, self.nouns, self.sites = rng, nouns, 0
@@ -119,6 +119,6 @@ class Syntax:
 
 
 def text_of(words: Sequence[Word], site: int = -1) -> list[str]:
-    """The sentence in words; with `site`, with that one mistake in it."""
+    """The sentence as words; with `site`, that one mistake is in it."""
     parts = [word.mistake if site >= 0 and word.site == site else word.text for word in words]
     return " ".join(part for part in parts if part).split()

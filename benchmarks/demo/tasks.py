@@ -5,14 +5,14 @@
 
 | task | columns | label, a rule of the language |
 | --- | --- | --- |
-| `syn-cola` | sentence | 1 as the grammar made it, 0 with exactly one mistake in it |
-| `syn-sst2` | sentence | the polarity it was composed for: denials and attitudes turn it, concessions are overruled |
+| `syn-cola` | sentence | 1 if correct, 0 with exactly one mistake |
+| `syn-sst2` | sentence | the polarity for which it was composed, with denials, attitudes and concessions |
 | `syn-stsb` | sentence1, sentence2 | `language.similarity` of the two events, 0 to 5 |
 | `syn-mnli` | premise, hypothesis | `language.relation`: 0 entailment, 1 neutral, 2 contradiction |
 
-`syn-mnli` trains on five topics; its mismatched split is about the sixth, whose nouns no task's training data has and
-the pretraining texts have. No label carries noise. No example is in two splits. The same frames on every machine and
-Python version: the only randomness is `random.Random` with a fixed seed per task.
+`syn-mnli` trains on five topics. Its mismatched split is about the sixth, whose nouns occur in the pretraining texts
+but in no task's training data. Labels have no noise, and no example is in two splits. The frames are the same on every
+machine and Python version, because the only randomness is `random.Random` with a fixed seed per task.
 """
 
 from __future__ import annotations
@@ -20,16 +20,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from random import Random
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from benchmarks.demo import language, opinions
 from benchmarks.demo.language import Event
 from benchmarks.demo.syntax import Syntax, text_of
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 KNOWN_TOPICS = language.TOPICS[:-1]
 NEW_TOPIC = language.TOPICS[-1]
-# syn-sst2 has fewer attitudes and denials than the pretraining texts, and more concessions
+# syn-sst2 has fewer attitudes and denials than the pretraining texts, but more concessions.
 SHAPES = ("one", "one", "and", "but", "although first", "although last")
 DEPTHS = (0, 0, 0, 0, 0, 1)
 DENIAL = 0.15
@@ -37,12 +39,12 @@ Example = tuple[tuple[str, ...], float]
 
 
 def sentence(words: list[str]) -> str:
-    """The words as one string, with the full stop that pretraining saw."""
+    """The words as one string with a full stop, as in pretraining."""
     return " ".join(words) + " ."
 
 
 def acceptability(rng: Random, topic: str) -> Example:
-    """A nested sentence, as it should be (60 %) or with one mistake, its rule drawn evenly from those that apply."""
+    """A nested sentence, correct (60 %) or with one mistake; its rule is drawn evenly from those that apply."""
     words = Syntax(rng, language.nouns_of(topic)).sentence()
     label = int(rng.random() < 0.6)
     if label:
@@ -59,7 +61,7 @@ def polarity(rng: Random, _topic: str) -> Example:
 
 
 def likeness(rng: Random, topic: str) -> Example:
-    """Two events: the second is another one (40 %), or the first after none to three changes."""
+    """Two events: the second is a new one (40 %), or the first after none to three changes."""
     nouns = language.nouns_of(topic)
     first = second = language.event(rng, nouns)
     if rng.random() < 0.4:
@@ -72,7 +74,7 @@ def likeness(rng: Random, topic: str) -> Example:
 
 
 def hypothesis(rng: Random, premise: Event, nouns: tuple[str, ...]) -> Event:
-    """Something about the premise's participants: a consequence, the denial of one, an opposite, or something else."""
+    """An event with the premise's participants: a consequence, the denial of one, or one with something changed."""
     how = rng.random()
     said = language.weaken(rng, premise)
     if how < 0.4:
@@ -86,7 +88,7 @@ def hypothesis(rng: Random, premise: Event, nouns: tuple[str, ...]) -> Event:
 
 
 def inference(rng: Random, topic: str) -> Example:
-    """A premise and a hypothesis, the three labels equally often."""
+    """A premise and a hypothesis; the three labels occur equally often."""
     nouns = language.nouns_of(topic)
     wanted = rng.randrange(3)
     premise = replace(language.event(rng, nouns), positive=rng.random() < 0.5)
@@ -120,8 +122,10 @@ def load(name: str) -> dict[str, pd.DataFrame]:
 
     Raises KeyError, naming the four tasks, for any other name.
     """
+    import pandas as pd  # a third of a second that other suites need not wait for
+
     if name not in TASKS:
-        raise KeyError(f"no demo task {name!r}; there are {', '.join(TASKS)}")
+        raise KeyError(f"no demo task {name!r}; the tasks are {', '.join(TASKS)}")
     seed, columns, make, splits = TASKS[name]
     rng, seen, frames = Random(seed), set[tuple[str, ...]](), {}
     for split, size in splits.items():

@@ -10,13 +10,16 @@ import pytest
 import torch
 
 from baselines import find
-from baselines.method import Given
-from benchmarks.batches import micro_batches, training_rows
-from benchmarks.dropout import MaskStream
-from benchmarks.evaluation import cached_outputs, logits, predecessor_outputs
-from benchmarks.settings import Device, Training
-from benchmarks.stepping import backward, fast_path
-from benchmarks.training import train
+from baselines.method import LOGITS, Given, Output
+from benchmarks.machine.settings import Device
+from benchmarks.runs.predecessor_outputs import kept_outputs
+from benchmarks.training.batches import micro_batches, training_rows
+from benchmarks.training.dropout import MaskStream
+from benchmarks.training.fit import Fit
+from benchmarks.training.forward import logits
+from benchmarks.training.loop import train
+from benchmarks.training.settings import Training
+from benchmarks.training.step import backward, fast_path
 from tests import tiny
 from theseus import ConstantRate, Theseus, keep_layers
 
@@ -44,7 +47,7 @@ def trained(name, split=None, training=SETTINGS, seed=0, outputs=None, given_=No
     if outputs is None:
         outputs = tiny.outputs(method, given_.predecessor(), split, given_.layers, device)
     losses = []
-    train(method, model, split, outputs, training, seed, device, lambda point: losses.append(point.loss))
+    train(Fit(method, model, split, outputs, training, seed, device), lambda point: losses.append(point.loss))
     return method.successor(model), losses
 
 
@@ -78,7 +81,7 @@ def test_rate_1_is_training_the_successor_alone():
 
     split, method = tiny.tokens(40), Alone()
     model, alone = method.build(given()), []
-    train(method, model, split, {}, SETTINGS, 0, CPU, lambda point: alone.append(point.loss))
+    train(Fit(method, model, split, {}, SETTINGS, 0, CPU), lambda point: alone.append(point.loss))
     assert losses == alone
     assert same_bits(theseus, model)
 
@@ -110,9 +113,10 @@ def test_micro_batches_and_length_groups_are_the_whole_batch(name, parts, groups
     def gradients(parts, groups):
         model = method.build(settings)
         model.train()
-        with fast_path(method, model, Training(length_groups=groups), MaskStream()) as found:
+        fit = Fit(method, model, split, outputs, Training(length_groups=groups, micro_batches=parts), 0, CPU)
+        with fast_path(fit, MaskStream()) as found:
             assert found.fits == (groups > 1)
-            loss = backward(method, model, split, rows, outputs, parts, found, CPU)
+            loss = backward(fit, rows, found)
         return loss, {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 
     (whole_loss, whole), (loss, split_up) = gradients(1, 1), gradients(parts, groups)
@@ -150,7 +154,7 @@ def test_every_method_sees_the_same_examples_in_the_same_order():
         method = Watched(**options)
         model = method.build(given())
         outputs = tiny.outputs(method, given().predecessor(), split, given().layers)
-        train(method, model, split, outputs, SETTINGS, 3, CPU, lambda point: None)
+        train(Fit(method, model, split, outputs, SETTINGS, 3, CPU), lambda point: None)
         orders[name] = seen
     assert len(orders["theseus"]) == SETTINGS.max_steps
     assert all(order == orders["finetune"] for order in orders.values())  # and under the same dropout seeds
@@ -174,7 +178,7 @@ def test_cached_predecessor_outputs_are_the_live_ones(name, tmp_path):
         def loss(self, model, batch):
             with torch.no_grad():
                 found = predecessor(**batch.inputs, output_hidden_states=True)
-            live = {"logits": found.logits, "cls-2": found.hidden_states[2][:, 0]}
+            live = {LOGITS: found.logits, Output("state", 2): found.hidden_states[2][:, 0]}
             live = {key: live[key] for key in batch.outputs}
             for key, cached in batch.outputs.items():
                 assert torch.allclose(cached, live[key], rtol=1e-5, atol=1e-5)
@@ -182,19 +186,19 @@ def test_cached_predecessor_outputs_are_the_live_ones(name, tmp_path):
 
     needs = base(**METHODS[name]).needs(4, 2)
 
-    def compute(create):
-        return predecessor_outputs(predecessor, split, needs, CPU, create)
+    def cached(key, teacher=lambda: predecessor):
+        return kept_outputs(tmp_path, {"key": key}, needs, split, CPU, teacher)
 
-    cached = cached_outputs(tmp_path, {"key": 1}, needs, compute).arrays
-    found = cached_outputs(tmp_path, {"key": 1}, needs, lambda: pytest.fail("computed twice"))
-    again = found.arrays
+    first = cached(1).arrays
+    found = cached(1, lambda: pytest.fail("computed twice"))
+    again = {output: found.arrays[output.name] for output in needs}
     assert found.seconds == 0.0
-    assert all(torch.equal(cached[k], again[k]) for k in needs)
-    assert cached_outputs(tmp_path, {"key": 2}, needs, compute).seconds > 0.0
+    assert all(torch.equal(first[output.name], again[output]) for output in needs)
+    assert cached(2).seconds > 0.0
 
     def run(method):
         model, losses = method.build(settings), []
-        train(method, model, split, again, SETTINGS, 0, CPU, lambda point: losses.append(point.loss))
+        train(Fit(method, model, split, again, SETTINGS, 0, CPU), lambda point: losses.append(point.loss))
         return losses
 
     assert run(Live(**METHODS[name])) == pytest.approx(run(base(**METHODS[name])), rel=1e-4)
@@ -216,7 +220,7 @@ def test_training_moves_what_a_method_says_and_nothing_else():
         before = {key: p.clone() for key, p in copy.deepcopy(dict(model.named_parameters())).items()}
         split = tiny.tokens(40)
         outputs = tiny.outputs(method, given().predecessor(), split, given().layers)
-        train(method, model, split, outputs, SETTINGS, 0, CPU, lambda point: None)
+        train(Fit(method, model, split, outputs, SETTINGS, 0, CPU), lambda point: None)
         for key, parameter in model.named_parameters():
             if id(parameter) not in moving:
                 assert torch.equal(parameter, before[key]), (name, key)

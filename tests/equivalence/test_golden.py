@@ -20,10 +20,12 @@ from transformers import BertConfig, BertForSequenceClassification
 
 from baselines.method import Given
 from baselines.theseus import TheseusMethod
-from benchmarks.arms import Arm
-from benchmarks.batches import Tokens, training_rows
-from benchmarks.settings import Device, Training
-from benchmarks.training import train
+from benchmarks.machine.settings import Device
+from benchmarks.suites.arms import Arm
+from benchmarks.training.batches import Tokens, training_rows
+from benchmarks.training.fit import Fit
+from benchmarks.training.loop import train
+from benchmarks.training.settings import Training
 from theseus import ConstantRate, LinearRate, Theseus, find_blocks
 
 FOLDER = Path(__file__).parents[1] / "golden"
@@ -205,7 +207,7 @@ def test_the_suites_own_loop_follows_the_released_code(name):
         points.append(point)
         norms.append(layer_norms(method.successor(model)))
 
-    train(method, model, laid_out(name, 7, batch_size), {}, training, 7, Device(device="cpu"), look)
+    train(Fit(method, model, laid_out(name, 7, batch_size), {}, training, 7, Device(device="cpu")), look)
     assert len(points) == steps
     for point, layers, step in zip(points, norms, facts["steps"], strict=True):
         assert point.replacing_rate == pytest.approx(step["replacing_rate"], abs=1e-6)

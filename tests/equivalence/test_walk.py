@@ -15,10 +15,12 @@ import torch
 from torch.nn import functional as F
 
 from baselines import find
-from baselines.method import Given
-from benchmarks.batches import training_rows
-from benchmarks.settings import Device, Training
-from benchmarks.training import train
+from baselines.method import LOGITS, Given, Output
+from benchmarks.machine.settings import Device
+from benchmarks.training.batches import training_rows
+from benchmarks.training.fit import Fit
+from benchmarks.training.loop import train
+from benchmarks.training.settings import Training
 from tests import tiny
 
 STEPS, BATCH, SEED, GATES_SEED, DEEP, SHALLOW = 20, 4, 3, 11, 4, 2
@@ -157,7 +159,7 @@ def run_suites_loop(name: str, options: dict[str, Any], split: Any, labels: int,
         epochs=2, batch_size=BATCH, micro_batches=2, learning_rate=1e-3, schedule="linear", warmup=0.15,
         weight_decay=0.01, clip=1.0, evaluate_every=1,
     )  # fmt: skip
-    train(method, model, split, outputs, training, SEED, Device(device="cpu"), points.append)
+    train(Fit(method, model, split, outputs, training, SEED, Device(device="cpu")), points.append)
     return [p.loss for p in points], [p.gradient_norm for p in points], method.successor(model), points
 
 
@@ -225,8 +227,8 @@ def test_kd_and_pkd_walk_as_written_out(name, labels):
     with torch.no_grad():
         found_states = states(teacher, inputs, DEEP)
         outputs = {
-            "logits": classify(teacher, found_states[-1]),
-            "cls-2": found_states[1][:, 0],
+            LOGITS: classify(teacher, found_states[-1]),
+            Output("state", 2): found_states[1][:, 0],
         }
     weights = {
         n: v
@@ -236,7 +238,7 @@ def test_kd_and_pkd_walk_as_written_out(name, labels):
 
     def loss_of(_: int, inputs: Weights, gold: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         own = states(weights, inputs, SHALLOW)
-        logits, taught = classify(weights, own[-1]), outputs["logits"][rows]
+        logits, taught = classify(weights, own[-1]), outputs[LOGITS][rows]
         if labels == 1:
             loss = 0.3 * ((logits[:, 0] - gold) ** 2).mean() + 0.7 * ((logits - taught) ** 2).mean()
         else:
@@ -244,7 +246,7 @@ def test_kd_and_pkd_walk_as_written_out(name, labels):
             soft, hard = (logits / 5.0).log_softmax(1), (taught / 5.0).softmax(1)
             loss = -0.3 * chosen.mean() + 0.7 * 25.0 * (hard * (hard.log() - soft)).sum(1).mean()
         if name == "pkd":  # 4 to 2 layers, skip: the student's first layer follows the teacher's second
-            mine, theirs = own[0][:, 0], outputs["cls-2"][rows]
+            mine, theirs = own[0][:, 0], outputs[Output("state", 2)][rows]
             mine, theirs = (x / x.norm(dim=-1, keepdim=True) for x in (mine, theirs))
             loss = loss + 100.0 * ((mine - theirs) ** 2).mean()
         return loss
@@ -252,7 +254,7 @@ def test_kd_and_pkd_walk_as_written_out(name, labels):
     losses, norms = walk(split, weights, list(weights), list(weights), loss_of, zeros=False)
     options: dict[str, Any] = {"alpha": 0.7, "temperature": 5.0}
     if name == "kd":
-        del outputs["cls-2"]
+        del outputs[Output("state", 2)]
     else:
         options |= {"beta": 100.0, "layers": "skip"}
     agree(run_suites_loop(name, options, split, labels, outputs), losses, norms, weights)

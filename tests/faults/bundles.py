@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from reports import ReportError
-from reports.consistency import config_id
-from reports.importing import Imported, import_bundle
+from results.format.bundles.importing import Imported, import_bundle
+from results.format.documents.config import Config, as_read
 from tests.report.make_results import make_results
 
 SMALL: dict[str, Any] = {"tasks": ("rte",), "arms": ("predecessor", "kd", "theseus"), "seeds": (1, 2)}
@@ -29,7 +29,7 @@ def consistent(root: Path, **options: Any) -> Path:
         if not folder.is_dir():
             continue
         say_the_same(folder)
-        new = config_id(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+        new = as_read(Config, json.loads((folder / "config.json").read_text(encoding="utf-8")), "config.json").id
         for name in ("manifest.json", "result.json"):
             file = folder / name
             file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")) | {"run_id": new}))

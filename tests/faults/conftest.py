@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from reports.bundle import pack
+from results.format.bundles.pack import pack
 from tests.faults.bundles import consistent
 
 

@@ -14,27 +14,28 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a worker reads this file again
 
 if __name__ == "__main__":
-    from benchmarks.stopping import quit_on_signals
+    from benchmarks.machine.signals import guard
 
-    quit_on_signals()
-    from benchmarks.pool import Job, Pool
+    guard()
+    from benchmarks.engine.local import LocalWorkers
+    from benchmarks.engine.protocol import Job
 
     log = os.open(sys.argv.pop(1), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    start, wait = Pool.start, Pool.wait
+    start, wait = LocalWorkers.start, LocalWorkers.wait
 
-    def start_and_say(pool: Pool, job: Job) -> None:
+    def start_and_say(workers: LocalWorkers, job: Job) -> None:
         os.write(log, f"start {job.run.id} {os.getpid()}\n".encode())
-        start(pool, job)
+        start(workers, job)
 
-    def wait_and_say(pool: Pool, *arguments: Any) -> Any:
-        answers = wait(pool, *arguments)
+    def wait_and_say(workers: LocalWorkers, *arguments: Any) -> Any:
+        answers = wait(workers, *arguments)
         for answer in answers:
-            status = answer.result["status"] if answer.result else "died"
+            status = answer.result.status if answer.result else "died"
             os.write(log, f"{status} {answer.job.run.id} {os.getpid()}\n".encode())
         return answers
 
-    Pool.start, Pool.wait = start_and_say, wait_and_say  # type: ignore[method-assign]
+    LocalWorkers.start, LocalWorkers.wait = start_and_say, wait_and_say  # type: ignore[method-assign]
 
-    from benchmarks.cli import main
+    from benchmarks.cli.main import main
 
     main()

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from hypothesis import strategies as st
 
-from reports import ReportError, export_table, limits
-from reports.bundle import largest, pack
+from reports import ReportError, export_table
+from results.format import limits
+from results.format.bundles.pack import largest, pack
 from tests.faults import corpus
 from tests.faults.bundles import bring, config_of, contents, forged, refused, tree, write
 from tests.faults.fuzz import EXAMPLES, FEW_EXAMPLES, JSON, fuzz, places, put
@@ -33,7 +34,7 @@ def test_nothing_is_unpacked_before_the_last_hash_is_verified(bundle, tmp_path, 
     def never(root):
         raise AssertionError(f"{root} was touched")
 
-    monkeypatch.setattr("reports.importing._staging", never)
+    monkeypatch.setattr("results.format.bundles.importing._staging", never)
     refused(write(tmp_path / "x.zip", files), tmp_path / "to", "does not have the sha256 of its list")
 
 
@@ -67,7 +68,7 @@ def test_forged_hashes_do_not_help(bundle, tmp_path):
 
     for i, (change, match) in enumerate((
         (other_settings, "whose id is their hash"), (better_score, "score"), (score_without_metrics, "not the mean"),
-        (other_manifest, "code_hash is not"), (shorter_log, "evaluations"),
+        (other_manifest, "code_hash differs"), (shorter_log, "evaluations"),
     )):  # fmt: skip
         refused(forged(bundle, tmp_path / f"{i}.zip", change), tmp_path / "to" / "x", match)
 
@@ -77,7 +78,7 @@ def test_a_forged_list_cannot_make_an_import_local(bundle, tmp_path):
     run = config_of(contents(bundle)).rpartition("/")[0]
     for i, name in enumerate((f"{run}/imported.json", "imported.json", f"{run}/Imported.json")):
         file = forged(bundle, tmp_path / f"{i}.zip", lambda files, name=name: files.update({name: b"{}"}))
-        refused(file, tmp_path / "to" / "x", "is no file of a bundle")
+        refused(file, tmp_path / "to" / "x", "is not a file of a bundle")
     document = json.loads(contents(bundle)["bundle.json"]) | {"origin": "", "imported": False}
     files = contents(bundle) | {"bundle.json": json.dumps(document).encode()}
     bring(write(tmp_path / "claims.zip", files), tmp_path / "claims")
@@ -86,9 +87,8 @@ def test_a_forged_list_cannot_make_an_import_local(bundle, tmp_path):
 
 @pytest.mark.parametrize("name", [*corpus.PATHS, "rte/kd/x.json", "rte/kd/seed-1-0123456789abcdef/../result.json"])
 def test_a_name_that_leads_elsewhere_is_refused(bundle, tmp_path, name):
-    refused(
-        forged(bundle, tmp_path / "x.zip", lambda files: files.update({name: b"{}"})), tmp_path / "to", "no file of a"
-    )
+    file = forged(bundle, tmp_path / "x.zip", lambda files: files.update({name: b"{}"}))
+    refused(file, tmp_path / "to", "not a file of a bundle")
 
 
 @EXAMPLES
@@ -124,7 +124,7 @@ def test_links_and_twins_and_strangers_are_refused(bundle, tmp_path):
     refused(tmp_path / "twin.zip", tmp_path / "to", "twice")
     with_kind(write(tmp_path / "case.zip", files), name.replace("rte", "RTE"), stat.S_IFREG | 0o644)
     refused(tmp_path / "case.zip", tmp_path / "to", "twice")
-    refused(write(tmp_path / "less.zip", kept), tmp_path / "to", "on the list and not there")
+    refused(write(tmp_path / "less.zip", kept), tmp_path / "to", "on the list but missing")
     stranger = name.replace("seed-1-", "seed-7-")
     refused(write(tmp_path / "more.zip", files | {stranger: b"{}"}), tmp_path / "to", "not on the list")
 
@@ -137,7 +137,7 @@ def test_pickles_are_refused_under_any_name(results, tmp_path, name):
     run = config_of(contents(weights), "theseus").rpartition("/")[0]
     pickled = b"\x80\x04\x95\x10\x00\x00\x00\x00\x00\x00\x00\x8c\x02os\x94."
     file = forged(weights, tmp_path / "x.zip", lambda files: files.update({f"{run}/successor/{name}": pickled}))
-    refused(file, tmp_path / "to", "no file of a bundle|no safetensors file|not readable as JSON")
+    refused(file, tmp_path / "to", "not a file of a bundle|not a safetensors file|not readable as JSON")
 
 
 def test_a_model_that_names_code_is_refused(results, tmp_path):
@@ -184,7 +184,7 @@ def test_absurd_counts_and_sizes_are_refused_unread(bundle, tmp_path, monkeypatc
     document = json.loads(files["bundle.json"])
     next(entry for entry in document["files"] if entry["path"] == config_of(files))["bytes"] = 2**40
     huge = write(tmp_path / "huge.zip", files | {"bundle.json": json.dumps(document).encode()})
-    refused(huge, tmp_path / "to", "at most 1 MiB may be")
+    refused(huge, tmp_path / "to", "at most 1 MiB are allowed")
     monkeypatch.setattr(limits, "BUNDLE_FILES", 5)
     refused(bundle, tmp_path / "to", "a bundle has at most 5")
     monkeypatch.undo()
@@ -199,7 +199,7 @@ def test_a_directory_of_millions_of_entries_is_not_read(bundle, tmp_path):
     data = bytearray(bundle.read_bytes())
     data[-14:-10] = struct.pack("<HH", 65_535, 65_535)  # both counts; the truth would stand in a 64-bit record
     (tmp_path / "x.zip").write_bytes(data)
-    refused(tmp_path / "x.zip", tmp_path / "to", "damaged zip|no bundle")
+    refused(tmp_path / "x.zip", tmp_path / "to", "damaged zip|not a bundle")
     data[-14:-10], data[-10:-6] = struct.pack("<HH", 5, 5), struct.pack("<I", 2**31)
     (tmp_path / "x.zip").write_bytes(data)
     refused(tmp_path / "x.zip", tmp_path / "to", "has at most|longer than")
@@ -209,17 +209,17 @@ def test_a_directory_of_millions_of_entries_is_not_read(bundle, tmp_path):
 
 
 def test_a_full_disk_is_seen_before_anything_is_written(bundle, tmp_path, monkeypatch):
-    monkeypatch.setattr("reports.importing.SPARE", 2**60)
+    monkeypatch.setattr("results.format.bundles.importing.SPARE", 2**60)
     refused(bundle, tmp_path / "to", "the bundle needs .* are free")
 
 
 @pytest.mark.parametrize("data", [b"", b"PK\5\6" + bytes(18), b"\x80\x04K\x01.", b"PK\3\4" + bytes(60), bytes(5000)])
 def test_what_is_no_zip_is_one_line(tmp_path, data):
     (tmp_path / "x.zip").write_bytes(data)
-    refused(tmp_path / "x.zip", tmp_path / "to", "no bundle|damaged")
+    refused(tmp_path / "x.zip", tmp_path / "to", "not a bundle|damaged")
     with pytest.raises(ReportError, match="cannot be read"):
         bring(tmp_path / "none.zip", tmp_path / "to")
-    with pytest.raises(ReportError, match="no plain file"):
+    with pytest.raises(ReportError, match="not a plain file"):
         bring(tmp_path, tmp_path / "to")
 
 

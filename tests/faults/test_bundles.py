@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from reports import ReportError, export_table, read, render
-from reports.bundle import pack
+from results.format.bundles.pack import pack
 from tests.faults.bundles import SMALL, bring, consistent, contents, refused, tree
 from tests.report.make_results import make_results
 
@@ -47,7 +47,7 @@ def test_imported_rows_are_marked_in_every_table_and_nowhere_else(results, bundl
     bring(bundle, tmp_path / "to")
     page = render(tmp_path / "to")
     html = page.read_text(encoding="utf-8")
-    assert "5 of 5 runs came out of a bundle" in html
+    assert "5 of 5 runs came from a bundle" in html
     tables = html.split("<table")[1:]
     about_arms = [table for table in tables if "Theseus" in table.partition("</table>")[0]]
     assert len(about_arms) >= 6
@@ -91,7 +91,7 @@ def test_a_run_that_is_there_is_never_overwritten(bundle, tmp_path):
     result = next(root.glob("rte/kd/seed-2-*/result.json"))
     result.write_text(json.dumps(json.loads(result.read_text()) | {"train_seconds": 1.0}))
     before = tree(tmp_path)
-    refused(bundle, root, "no run is overwritten")
+    refused(bundle, root, "runs are never overwritten")
     done = bring(bundle, root, only_missing=True)
     assert (len(done.kept), done.came) == (1, [])
     assert tree(tmp_path) == before
@@ -162,6 +162,6 @@ def test_what_would_not_be_imported_is_not_packed(tmp_path):
     folder = next(root.glob("rte/kd/seed-1-*/")) / "successor"
     folder.mkdir()
     (folder / "pytorch_model.bin").write_bytes(b"\x80\x04.")
-    with pytest.raises(ReportError, match="no such file belongs in a bundle"):
+    with pytest.raises(ReportError, match="a bundle may not hold such a file"):
         pack(root, tmp_path / "x.zip", weights=True)
     assert not list(tmp_path.glob("*.zip"))

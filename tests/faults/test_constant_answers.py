@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.execute import execute
-from benchmarks.plan import make_plan
-from benchmarks.store import Store
-from benchmarks.suite import load_suite
+from benchmarks.plans.planner import make_plan
+from benchmarks.runs.execute import execute
+from benchmarks.runs.store import Store
+from benchmarks.suites.suite import load_suite
 from reports import export, read, render
-from reports.constant import constant_cells
-from reports.tables import main_table
+from reports.findings.constant_answers import constant_cells
+from reports.findings.findings import findings
+from reports.statistics.cells import Cells
 from tests import tiny
 from tests.report.make_results import make_results
 
@@ -41,14 +42,14 @@ def test_a_run_that_learned_one_class_is_done_and_flagged(tmp_path):
     store.open()
     store.write_suite(plan)
     result = execute(run, store.path)
-    assert result["status"] == "done"
-    assert "constant predictions on validation" in result["last"]["flags"]
+    assert result.status == "done"
+    assert "constant predictions on validation" in result.last.flags
     assert store.settled(run), "it is not run again until it looks better"
     assert [run.status for run in read(store.path).runs if run.arm == "finetune"] == ["done"]
 
 
 def test_the_median_is_told_with_and_without(degenerate):
-    (cell,) = constant_cells(read(degenerate), "last")
+    (cell,) = constant_cells(Cells.of(read(degenerate)))
     assert (cell.task, cell.seeds, cell.scored) == ("RTE", (1, 4), 4)
     assert (cell.median, cell.without) == (pytest.approx((52.7 + 66.0) / 2), 67.0)
 
@@ -59,14 +60,13 @@ def test_nothing_is_left_without_them_where_every_seed_failed(tmp_path):
     result = json.loads(path.read_text())
     result["last"]["flags"] = ["constant predictions on validation"]
     path.write_text(json.dumps(result))
-    (cell,) = constant_cells(read(root), "last")
+    (cell,) = constant_cells(Cells.of(read(root)))
     assert cell.without is None
-    assert constant_cells(read(root), "selected") == []
+    assert constant_cells(Cells.of(read(root)), "selected") == []
 
 
 def test_they_count_in_the_table_and_the_page_names_them(degenerate):
-    results = read(degenerate)
-    table = main_table(results)
+    table = findings(read(degenerate)).table
     entry = table.entries[[arm.name for arm in table.arms].index("kd")][0]
     assert entry.remark == "2 flagged"
     assert entry.cell.summary.n == 4
@@ -80,5 +80,5 @@ def test_they_count_in_the_table_and_the_page_names_them(degenerate):
 
 def test_a_page_without_them_says_nothing_of_them(tmp_path):
     root = make_results(tmp_path, tasks=("rte",), arms=("kd", "theseus"), seeds=(1, 2))
-    assert constant_cells(read(root), "last") == []
+    assert constant_cells(Cells.of(read(root))) == []
     assert "Constant answers" not in render(root).read_text(encoding="utf-8")

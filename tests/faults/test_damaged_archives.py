@@ -68,9 +68,9 @@ def test_an_encrypted_entry_is_refused_before_it_is_opened(flag, tmp_path):
 def test_a_fault_of_our_own_is_no_damage(tmp_path, monkeypatch):
     """What is raised outside zipfile passes through: it is a bug to be seen, not an archive to get again."""
     (tmp_path / "x.zip").write_bytes(one_entry())
-    monkeypatch.setattr("reports.archive._check_names", lambda *_: 1 / 0)
+    monkeypatch.setattr("results.format.bundles.archive._check_names", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         refused(tmp_path / "x.zip", tmp_path / "to", "damaged")
-    monkeypatch.setattr("reports.archive._check_names", lambda *_: int("x"))
+    monkeypatch.setattr("results.format.bundles.archive._check_names", lambda *_: int("x"))
     with pytest.raises(ValueError, match="invalid literal"):
         refused(tmp_path / "x.zip", tmp_path / "to", "damaged")

@@ -13,11 +13,20 @@ import torch
 
 import baselines
 from baselines.finetune import Finetune
-from benchmarks import probe
-from benchmarks.errors import ROOT, SuiteError
-from benchmarks.plan import make_plan
-from benchmarks.probe import Kind, difference, differences, kind_of, least_depth, plainly, probe_suite
-from benchmarks.suite import load_suite
+from benchmarks.base.errors import ROOT, SuiteError
+from benchmarks.plans.planner import make_plan
+from benchmarks.preflight import determinism
+from benchmarks.preflight.determinism import (
+    Kind,
+    default_kind,
+    difference,
+    differences,
+    kind_of,
+    least_depth,
+    probe_suite,
+)
+from benchmarks.suites.suite import load_suite
+from results.format.documents.run import Probe
 from tests import tiny
 from tests.tiny import CPU
 
@@ -57,7 +66,7 @@ def suite(tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize("name", baselines.names())
 def test_every_method_repeats_itself(name):
-    kind = plainly(name)
+    kind = default_kind(name)
     assert difference(kind.build(), kind, SHAPE, CPU) is None
 
 
@@ -73,17 +82,15 @@ def test_the_predecessors_outputs_are_probed_too(monkeypatch):
     def noisy(model, tokens, names, device):
         return {name: torch.rand(len(tokens), 2) * from_nowhere() for name in names}
 
-    monkeypatch.setattr(probe, "predecessor_outputs", noisy)
-    assert difference(plainly("kd").build(), plainly("kd"), SHAPE, CPU) == "the predecessor's logits"
+    monkeypatch.setattr(determinism, "predecessor_outputs", noisy)
+    assert difference(default_kind("kd").build(), default_kind("kd"), SHAPE, CPU) == "the predecessor's logits"
 
 
 def test_what_cannot_be_probed_is_not_called_equal(machine):
-    kind = plainly("finetune")
     broken = {**SHAPE, "num_attention_heads": 5}
-    first = probe._difference_or_error(kind, broken, CPU)
+    (first,) = determinism.probe([default_kind("finetune")], broken, CPU)
     assert first is not None
     assert first.startswith("not probed: ")
-    assert probe.document({"finetune": first})["bit_equal"] is False
 
 
 def test_the_depth_is_the_least_that_has_all_of_a_method():
@@ -102,31 +109,31 @@ def test_what_repeats_is_remembered_and_what_does_not_is_looked_at_again(machine
         looked.extend(kind.method for kind in kinds)
         return [None if kind.method == "finetune" else "loss of step 1" for kind in kinds]
 
-    monkeypatch.setattr(probe, "looked_at", look)
-    good, bad = plainly("finetune"), plainly("kd")
+    monkeypatch.setattr(determinism, "probe_in_worker", look)
+    good, bad = default_kind("finetune"), default_kind("kd")
     for _ in range(2):
-        assert differences({good, bad}, SHAPE, CPU) == {good: None, bad: "loss of step 1"}
+        assert differences({good, bad}, SHAPE, CPU, print) == {good: None, bad: "loss of step 1"}
     assert looked == ["finetune", "kd", "kd"]
-    assert differences({good}, {**SHAPE, "hidden_size": 64}, CPU) == {good: None}
+    assert differences({good}, {**SHAPE, "hidden_size": 64}, CPU, print) == {good: None}
     assert looked[3:] == ["finetune"], "another shape is another probe"
 
 
 def test_a_home_that_cannot_be_written_to_is_no_obstacle(monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
-    monkeypatch.setattr(probe, "looked_at", lambda kinds, shape, device: [None] * len(kinds))
-    assert differences({plainly("kd")}, SHAPE, CPU) == {plainly("kd"): None}
+    monkeypatch.setattr(determinism, "probe_in_worker", lambda kinds, shape, device: [None] * len(kinds))
+    assert differences({default_kind("kd")}, SHAPE, CPU, print) == {default_kind("kd"): None}
 
 
 def test_a_strict_suite_refuses_and_another_warns(suite, machine, monkeypatch):
     def look(kinds, shape, device):
         return ["loss of step 1" if kind.method == "pkd" else None for kind in kinds]
 
-    monkeypatch.setattr(probe, "looked_at", look)
+    monkeypatch.setattr(determinism, "probe_in_worker", look)
     said: list[str] = []
     plan = make_plan(load_suite(str(suite)))
     found = probe_suite(plan, plan.runs, said.append)
-    assert found["pkd"] == {"bit_equal": False, "steps": probe.STEPS, "methods": {"pkd": "loss of step 1"}}
-    assert {arm for arm, one in found.items() if one["bit_equal"]} == {"predecessor", "finetune", "kd", "theseus"}
+    assert found["pkd"] == Probe(False, determinism.STEPS, {"pkd": "loss of step 1"})
+    assert {arm for arm, one in found.items() if one.bit_equal} == {"predecessor", "finetune", "kd", "theseus"}
     assert sum("pkd: loss of step 1" in line for line in said) == 1
     strict = make_plan(load_suite(str(suite), ["strict=true"]))
     assert [run.id for run in strict.runs] == [run.id for run in plan.runs]
@@ -190,7 +197,7 @@ def test_noise_of_no_seed_is_found_before_anything_runs(noisy_machine):
     assert "warning: training does not repeat bit for bit here (noisy: loss of step 1)" in loose.stderr
     (manifest,) = results.glob("rte/noisy/*/manifest.json")
     probed = json.loads(manifest.read_text())["determinism_probe"]
-    assert probed == {"bit_equal": False, "steps": probe.STEPS, "methods": {"noisy": "loss of step 1"}}
+    assert probed == {"bit_equal": False, "steps": determinism.STEPS, "methods": {"noisy": "loss of step 1"}}
     page = command("report", str(results))
     assert page.returncode == 0, page.stderr
     assert "did not repeat bit for bit" in Path(page.stdout.strip()).read_text(encoding="utf-8")

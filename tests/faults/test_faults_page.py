@@ -6,7 +6,7 @@ import ast
 import re
 from pathlib import Path
 
-from reports import limits
+from results.format import limits
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/faults.md").read_text(encoding="utf-8")

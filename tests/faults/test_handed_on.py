@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from benchmarks.execute import handed_on
-from benchmarks.outputs import weights_hash
+from benchmarks.runs.execute import weights_of
+from benchmarks.runs.predecessor_outputs import weights_hash
 from tests import tiny
 
 
@@ -19,16 +19,16 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_weights_are_handed_on(folder):
-    assert handed_on(folder) == folder / "successor"
+def test_weights_are_weights_of(folder):
+    assert weights_of(folder) == folder / "successor"
 
 
 def test_weights_that_were_changed_after_their_run_are_not_trained_from(folder):
     tiny.bert(2, seed=1).save_pretrained(folder / "successor")
     with pytest.raises(RuntimeError, match="are not those its run wrote: remove"):
-        handed_on(folder)
+        weights_of(folder)
 
 
 def test_a_run_from_before_there_was_a_hash_hands_on_what_it_has(folder):
     (folder / "manifest.json").write_text("{}", encoding="utf-8")
-    assert handed_on(folder) == folder / "successor"
+    assert weights_of(folder) == folder / "successor"

@@ -12,16 +12,16 @@ import pytest
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from benchmarks import limits
-from benchmarks.data import find_source, load_splits
-from benchmarks.encoder import check_classifier, find_encoder
-from benchmarks.errors import SuiteError
-from benchmarks.foreign import check_model_folder
-from benchmarks.loading import check_predecessor
-from benchmarks.settings import Data, Encoder
-from benchmarks.suite import load_suite
-from benchmarks.tasks import find_task
-from benchmarks.terminal import plain
+from benchmarks.models.checks import check_classifier, check_predecessor
+from benchmarks.models.encoder import find_encoder
+from benchmarks.models.safety import check_model_folder
+from benchmarks.models.settings import Encoder
+from benchmarks.suites.suite import load_suite
+from benchmarks.tasks.data import find_source, load_splits
+from benchmarks.tasks.settings import Data
+from benchmarks.tasks.table import find_task
+from results.format import limits, untrusted
+from results.format.errors import UserError
 from tests import tiny
 from tests.command import cli
 from tests.faults import corpus
@@ -33,15 +33,15 @@ SUITE = (ROOT / "benchmarks/suites/demo.toml").read_text(encoding="utf-8")
 
 def refusal(action) -> str:
     """What a `SuiteError` says: one line."""
-    with pytest.raises(SuiteError) as caught:
+    with pytest.raises(UserError) as caught:
         action()
-    return plain(str(caught.value), 10**6)
+    return untrusted.text(str(caught.value), 10**6)
 
 
 def loads_or_refuses(path: Path, overrides: list[str] | None = None) -> None:
     try:
         suite = load_suite(str(path), overrides or [])
-    except SuiteError as error:
+    except UserError as error:
         said = str(error)
     else:
         assert re.fullmatch(r"[a-z0-9][a-z0-9-]{0,63}", suite.name)
@@ -181,7 +181,7 @@ def test_a_folder_that_names_code_or_absurd_shapes_is_refused(encoder, name, cha
     find(encoder)
     change(encoder / name, **changes)
     assert match in refusal(lambda: find(encoder))
-    with pytest.raises(SuiteError, match=re.escape(match)):
+    with pytest.raises(UserError, match=re.escape(match)):
         check_classifier(encoder, "model")
 
 
@@ -269,7 +269,7 @@ def test_hostile_text_in_a_data_set_is_only_text(tmp_path, capfd):
     assert load_splits(source)["validation"]["sentence1"][: len(bad)] == bad
     renamed = ["\x1b]0;owned\x07" if name == "sentence1" else name for name in table.column_names]
     pq.write_table(table.rename_columns(renamed), path)
-    with pytest.raises(SuiteError, match="has no column 'sentence1'"):
+    with pytest.raises(UserError, match="has no column 'sentence1'"):
         load_splits(find_source(find_task("rte"), Data(path=str(folder))))
     encoder = tiny.save_encoder(tmp_path / "encoder")
     suite = tiny.save_suite(tmp_path, encoder, folder, tasks='["rte"]')
@@ -284,9 +284,9 @@ def test_hostile_text_in_a_data_set_is_only_text(tmp_path, capfd):
 @EXAMPLES
 def test_plain_text_is_one_short_line_whatever_it_was(examples):
     def check(text: str) -> None:
-        shown = plain(text)
+        shown = untrusted.text(text, limits.MESSAGE)
         assert len(shown) <= limits.MESSAGE
-        assert shown == plain(shown)
+        assert shown == untrusted.text(shown, limits.MESSAGE)
         assert shown.isprintable() or not any(c in shown for c in "\x1b\n\r\t\u202e\x9b")
         shown.encode("utf-8")
 

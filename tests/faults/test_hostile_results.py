@@ -16,12 +16,15 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import strategies as st
 
-from reports import ReportError, export, export_table, limits, read, render
-from reports.baseline import load_baseline
-from reports.drift_output import check, junit, lines, markdown
-from reports.predictions import read_answers
-from reports.tables import plain_cell
-from reports.untrusted import parse, read_bytes, slug, text
+from reports import ReportError, export, export_table, read, render
+from reports.drift.baseline import load_baseline
+from reports.drift.output import check, junit, lines, markdown
+from reports.words import plain_cell
+from results.format import limits
+from results.format.documents.codec import from_json
+from results.format.documents.run import Evaluation
+from results.format.predictions import read_answers
+from results.format.untrusted import parse, read_bytes, slug, text
 from tests.faults import corpus
 from tests.faults.fuzz import EXAMPLES, FEW_EXAMPLES, JSON, fuzz, places, put
 from tests.report.make_results import make_results
@@ -269,9 +272,9 @@ def test_a_line_of_absurd_length_is_refused(tmp_path):
 
 def test_what_is_no_plain_file_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "suite.json")
-    with pytest.raises(ReportError, match="is no plain file"):
+    with pytest.raises(ReportError, match="is not a plain file"):
         read_bytes(tmp_path / "suite.json")
-    with pytest.raises(ReportError, match=r"no plain file|cannot be read"):
+    with pytest.raises(ReportError, match=r"not a plain file|cannot be read"):
         read_bytes(Path("/dev/zero"))
 
 
@@ -316,13 +319,13 @@ def test_a_torn_log_is_read_to_its_last_whole_record_and_that_is_said(examples, 
     root = make_results(tmp_path_factory.mktemp("torn"), tasks=("rte",), arms=("kd",), seeds=(1,))
     path = next(root.rglob("metrics.jsonl"))
     whole = path.read_bytes()
-    records = [json.loads(line) for line in whole.splitlines()]
+    records = [from_json(Evaluation, json.loads(line), str(path)) for line in whole.splitlines()]
 
     def verify(at: int, tail: bytes) -> None:
         path.write_bytes(whole[:at] + tail)
         results = read(root)
         kept = whole[:at].count(b"\n")
-        assert [dict(record) for record in results.runs[0].curve] == records[:kept]
+        assert list(results.runs[0].curve) == records[:kept]
         torn = (whole[:at] + tail).rpartition(b"\n")[2].strip(b"\n") or tail.strip(b"\n")
         said = [note for note in results.notes if "unfinished line" in note]
         assert bool(said) == bool(torn.strip())
@@ -369,7 +372,7 @@ def test_drift_outputs_hold_no_markup_and_no_control(tmp_path):
     """Names in a baseline are slugs; what is free in a results folder comes out as text."""
     root = make_results(tmp_path / "r", **SMALL)
     hurt(root, " ".join(corpus.XSS + corpus.CONTROLS + corpus.MARKUP))
-    found = check(root, tmp_path / "none.json")
+    found = check(read(root), tmp_path / "none.json")
     for said in ("\n".join(lines(found)), markdown(found), junit(found).decode()):
         assert not INVISIBLE.search(said)
         assert "<script" not in said

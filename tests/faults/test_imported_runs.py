@@ -5,8 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from benchmarks.store import Store
-from reports.bundle import pack
+from benchmarks.runs.store import Store
+from results.format.bundles.pack import pack
 from tests.command import cli
 from tests.faults.bundles import bring
 
@@ -37,4 +37,4 @@ def test_the_commands_pack_and_import(results, tmp_path, capfd):
     assert cli("import", tmp_path / "x.zip", "--results", tmp_path / "to") == 2
     said = capfd.readouterr()
     assert said.err.count("\n") == 1
-    assert "is no bundle" in said.err
+    assert "is not a bundle" in said.err

@@ -20,12 +20,13 @@ import pandas as pd
 import pytest
 from safetensors.torch import load_file
 
-from benchmarks import checkpoint, stopping
-from benchmarks.execute import RunOptions, execute
-from benchmarks.plan import make_plan
-from benchmarks.store import Store
-from benchmarks.suite import load_suite
-from reports.reader import export_table
+from benchmarks.base import stop
+from benchmarks.plans.planner import make_plan
+from benchmarks.runs import checkpoint
+from benchmarks.runs.execute import RunOptions, execute
+from benchmarks.runs.store import Store
+from benchmarks.suites.suite import load_suite
+from results.format.reader import export_table
 from tests import tiny
 
 SETTINGS = ["protocol=selected", "training.max_steps=24", "training.evaluate_every=8", "keep_successors=true",
@@ -51,7 +52,7 @@ def work_through(plan, results: Path, eager: bool) -> None:
     for run in plan.runs:
         if not store.settled(run):
             result = execute(run, results, RunOptions(checkpoint_seconds=0.0 if eager else 1e9))
-            assert result["status"] == "done", result["reason"]
+            assert result.status == "done", result.reason
 
 
 def attempt(plan, results: Path, seconds: float | None) -> bool:
@@ -152,18 +153,18 @@ def stopped(plan, tmp_path, monkeypatch):
     def save(self, step, found):
         kept(self, step, found)
         if step == 12:
-            raise stopping.Stopped
+            raise stop.Stopped
 
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint.Checkpoints, "save", save)
-        with pytest.raises(stopping.Stopped):
+        with pytest.raises(stop.Stopped):
             execute(run, tmp_path, RunOptions(checkpoint_seconds=0.0))
     return run, tmp_path
 
 
 def test_a_resumed_run_that_keeps_its_best_weights_still_drops_out(stopped, undisturbed):
     run, results = stopped
-    assert execute(run, results)["status"] == "done"
+    assert execute(run, results).status == "done"
     expected = undisturbed[0] / run.folder
     for name in ("predictions.parquet", "metrics.jsonl", "successor/model.safetensors"):
         assert (results / run.folder / name).read_bytes() == (expected / name).read_bytes()
@@ -171,8 +172,8 @@ def test_a_resumed_run_that_keeps_its_best_weights_still_drops_out(stopped, undi
 
 def test_the_same_run_of_another_suite_goes_on_from_its_checkpoint(stopped):
     run, results = stopped
-    other = replace(run, config={**run.config, "suite": "another"})
-    assert execute(other, results)["status"] == "done"
+    other = replace(run, config=replace(run.config, suite="another"))
+    assert execute(other, results).status == "done"
     manifest = json.loads((results / run.folder / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["resumed_at_step"] == 12
 

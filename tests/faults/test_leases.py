@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import stopping
-from benchmarks.lease import LOOK, PATIENCE, Leases
-from benchmarks.owner import Owner
+from benchmarks.base import stop
+from benchmarks.engine.lease import LOOK, PATIENCE, Leases
+from benchmarks.engine.process_owner import Owner
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN = "0123456789abcdef"
@@ -67,7 +67,7 @@ def test_a_run_has_one_holder_until_it_is_given_back(tmp_path):
 WORK = """
 import os, random, sys
 from pathlib import Path
-from benchmarks.lease import Leases
+from benchmarks.engine.lease import Leases
 results, log = Path(sys.argv[1]), os.open(sys.argv[2], os.O_WRONLY | os.O_APPEND)
 open_ = [f"{number:016x}" for number in range(60)]
 print("ready", flush=True)
@@ -109,7 +109,7 @@ def test_many_processes_take_every_run_exactly_once(tmp_path):
 HOLD = """
 import sys, time
 from pathlib import Path
-from benchmarks.lease import Leases
+from benchmarks.engine.lease import Leases
 Leases(Path(sys.argv[1])).acquire(sys.argv[2])
 print("held", flush=True)
 time.sleep(60)
@@ -255,11 +255,11 @@ def test_a_worker_whose_lease_is_lost_knows_it(tmp_path):
     holder = Leases(tmp_path)
     ticket = holder.acquire(RUN)
     assert ticket is not None
-    stopping.begin(ticket.held)
+    stop.begin(ticket.held)
     try:
-        assert not stopping.lost()
+        assert not stop.lost()
         holder.release(RUN)
-        assert stopping.lost()
+        assert stop.lost()
     finally:
-        stopping.begin(None)
-    assert not stopping.lost()
+        stop.begin(None)
+    assert not stop.lost()

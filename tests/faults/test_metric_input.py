@@ -10,9 +10,9 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from benchmarks.metrics import METRICS, Accuracy, F1Accuracy, Matthews, PearsonSpearman, score
-from benchmarks.tasks import GLUE, find_task
-from reports.scoring import score as scored_again
+from benchmarks.tasks.metrics import METRICS, Accuracy, F1Accuracy, Matthews, PearsonSpearman, score
+from benchmarks.tasks.table import GLUE, find_task
+from results.format.scores import score as scored_again
 from tests.faults.fuzz import EXAMPLES, JSON, fuzz
 
 CLASSES = [Accuracy, F1Accuracy, Matthews]

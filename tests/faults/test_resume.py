@@ -8,10 +8,12 @@ import pytest
 import torch
 
 from baselines import find
-from benchmarks import stopping
-from benchmarks.checkpoint import Checkpoint, Checkpoints, ForeignCheckpoint, differing
-from benchmarks.settings import Training
-from benchmarks.training import Diverged, train
+from benchmarks.base import stop
+from benchmarks.runs.checkpoint import Checkpoints, ForeignCheckpoint, differing
+from benchmarks.training.fit import Fit
+from benchmarks.training.loop import Diverged, train
+from benchmarks.training.settings import Training
+from benchmarks.training.state import Checkpoint
 from tests import tiny
 
 SETTINGS = Training(max_steps=12, batch_size=8, learning_rate=2e-3, evaluate_every=5, warmup=0.1, weight_decay=0.01)
@@ -63,13 +65,13 @@ def run(name, saver, stop_after=None):
             super().after_step(model)
             seen[0] += 1
             if seen[0] == stop_after:
-                stopping.ask()
+                stop.ask()
 
     watched = Watched(**METHODS[name])
     try:
-        train(watched, model, split, outputs, SETTINGS, 3, tiny.CPU, points.append, saver)
+        train(Fit(watched, model, split, outputs, SETTINGS, 3, tiny.CPU), points.append, saver)
     finally:
-        stopping.forget()
+        stop.forget()
     return model.state_dict(), points
 
 
@@ -78,7 +80,7 @@ def test_stopped_and_resumed_twice_is_bit_equal(name, tmp_path):
     """Stopped after steps 4 and 9: inside an epoch, right before evaluations, and on both sides of a stage's start."""
     whole, points = run(name, None)
     for steps in (4, 5):  # the second counts from the first's end
-        with pytest.raises(stopping.Stopped):
+        with pytest.raises(stop.Stopped):
             run(name, Kept(tmp_path), steps)
     last, rest = run(name, Kept(tmp_path))
     assert all(torch.equal(last[key], whole[key]) for key in whole)
@@ -97,9 +99,9 @@ def test_a_checkpoint_is_due_by_time_and_by_what_it_costs(tmp_path):
 @pytest.fixture
 def two(tmp_path):
     """A folder with checkpoints after steps 6 and 7 of a run that was stopped."""
-    with pytest.raises(stopping.Stopped):
+    with pytest.raises(stop.Stopped):
         run("theseus", Kept(tmp_path, seconds=0.0), 6)
-    with pytest.raises(stopping.Stopped):
+    with pytest.raises(stop.Stopped):
         run("theseus", Kept(tmp_path), 1)
     return tmp_path
 
@@ -157,7 +159,7 @@ def test_differing_fields_have_dotted_names():
 
 
 def test_a_failure_while_writing_leaves_the_earlier_ones(two, monkeypatch):
-    monkeypatch.setattr("benchmarks.checkpoint.save_file", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr("benchmarks.runs.checkpoint.save_file", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
         Kept(two).checkpoints.save(8, Checkpoint({}, {}))
     assert sorted(path.name for path in two.iterdir()) == ["step-00000006", "step-00000007"]
@@ -178,7 +180,7 @@ def test_a_value_that_is_not_finite_stops_the_run_at_its_step_and_keeps_the_last
     method, given = Broken(), tiny.given()
     saver = Kept(tmp_path, seconds=0.0)
     with pytest.raises(Diverged, match="not finite between steps 6 and 7"):
-        train(method, method.build(given), tiny.tokens(40), {}, SETTINGS, 0, tiny.CPU, lambda _: None, saver)
+        train(Fit(method, method.build(given), tiny.tokens(40), {}, SETTINGS, 0, tiny.CPU), lambda _: None, saver)
     step, found = Kept(tmp_path).checkpoints.load()
     assert step <= 6
     assert all(torch.isfinite(value).all() for value in found.tensors.values() if value.is_floating_point())

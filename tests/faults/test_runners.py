@@ -18,9 +18,9 @@ import pytest
 import torch
 from safetensors import SafetensorError
 
-from benchmarks import faults
-from benchmarks.plan import make_plan
-from benchmarks.suite import load_suite
+from benchmarks.plans.planner import make_plan
+from benchmarks.runs import faults
+from benchmarks.suites.suite import load_suite
 from tests import tiny
 from tests.command import cli
 
@@ -172,7 +172,7 @@ def test_a_stop_finishes_the_step_and_gives_the_run_back(suite, tmp_path, how):
     code, said = runner.end()
     assert code == 75, said
     assert said.count("stopping: finishing the step under way") == 1
-    assert "the same command goes on from here" in said
+    assert "give the same command again to continue" in said
     assert "Traceback" not in said
     assert gone(workers)
     assert list((tmp_path / ".leases").iterdir()) == list((tmp_path / ".partial").iterdir()) == []
@@ -214,7 +214,7 @@ def test_a_ctrl_c_while_it_starts_is_one_line(suite, tmp_path, seconds):
     code, said = runner.end()
     assert code == 75, said
     assert "Traceback" not in said
-    assert "the same command goes on from here" in said
+    assert "give the same command again to continue" in said
     assert gone(children)
 
 

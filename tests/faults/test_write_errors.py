@@ -21,10 +21,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.execute import RunOptions, execute
-from benchmarks.plan import make_plan
-from benchmarks.store import Store
-from benchmarks.suite import load_suite
+from benchmarks.plans.planner import make_plan
+from benchmarks.runs.execute import RunOptions, execute
+from benchmarks.runs.store import Store
+from benchmarks.suites.suite import load_suite
 from reports import read
 from tests import tiny
 

@@ -11,8 +11,8 @@ import pytest
 def probed_here() -> Iterator[None]:
     """The determinism probe in this process: a worker takes seconds to start, and tests/faults/test_determinism.py has
     one."""
-    from benchmarks import probe
+    from benchmarks.preflight import determinism
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(probe, "looked_at", probe.look)
+        patch.setattr(determinism, "probe_in_worker", determinism.probe)
         yield

@@ -102,7 +102,7 @@ def test_run_by_run_the_exit_codes_of_the_contract(tmp_path, capfd):
 
 
 def test_the_baseline_of_the_results_suite_is_the_default(tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr("benchmarks.cli_results.ACCEPTED", tmp_path)
+    monkeypatch.setattr("benchmarks.cli.results.ACCEPTED", tmp_path)
     results = make_results(tmp_path / "r")
     assert cli("drift", results) == 4
     assert cli("accept", results) == 0
@@ -115,8 +115,9 @@ def test_the_baseline_of_the_results_suite_is_the_default(tmp_path, monkeypatch,
 
 def tree(folder: Path, origin: Path = ROOT, file: str = "", old: str = "", new: str = "") -> Path:
     """A copy of the code, with one line of it broken."""
-    for package in ("theseus", "baselines", "benchmarks", "reports"):
+    for package in ("theseus", "baselines", "benchmarks", "reports", "results/format"):
         shutil.copytree(origin / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(origin / "results/__init__.py", folder / "results")
     shutil.copy(origin / "constraints.txt", folder)
     if file:
         source = (folder / file).read_text()
@@ -133,10 +134,13 @@ def benchmarks(where: Path, *arguments: object) -> subprocess.CompletedProcess[s
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    """The demo for CI on its classification task with the two arms that are broken below, accepted."""
+    """The demo for CI on its classification task with the two arms that are broken below, accepted.
+
+    Five seeds: with three, a mean fall of 30 points with a standard deviation of 19 is undecided (p = 0.056).
+    """
     folder = tmp_path_factory.mktemp("demo")
     (folder / "broken.toml").write_text(
-        'extends = "demo-ci"\nname = "broken"\ntasks = ["syn-sst2"]\n'
+        'extends = "demo-ci"\nname = "broken"\ntasks = ["syn-sst2"]\nseeds = [1, 2, 3, 4, 5]\n'
         '[arms.finetune]\nmethod = "finetune"\ntitle = "Fine-tuning"\n'
         '[arms.kd]\nmethod = "kd"\ntitle = "KD"\noptions = { alpha = 0.7, temperature = 5.0 }\n'
     )
@@ -148,11 +152,12 @@ def demo(tmp_path_factory):
     return folder
 
 
-SHIFTED = """
+SHIFTED = '''with another loss."""
+
     def loss(self, model, batch):
         from dataclasses import replace
         return super().loss(model, replace(batch, labels=(batch.labels + 1) % 2))
-"""
+'''
 
 
 @pytest.mark.slow
@@ -160,7 +165,7 @@ SHIFTED = """
     ("arm", "file", "old", "new"),
     [
         ("kd", "baselines/kd.py", "+ alpha * soft", "- alpha * soft"),
-        ("finetune", "baselines/finetune.py", '    """Plain task loss."""\n', SHIFTED),
+        ("finetune", "baselines/finetune.py", 'with the task loss alone."""\n', SHIFTED),
     ],
     ids=["the sign of the KD loss", "the order of the labels"],
 )

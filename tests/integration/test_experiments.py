@@ -8,7 +8,6 @@ import json
 import math
 import shutil
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +24,16 @@ from transformers import (
 )
 
 from baselines import find
-from benchmarks.evaluations import Evaluations
-from benchmarks.execute import execute
-from benchmarks.held_out import split_rows
-from benchmarks.loading import load_finetuned, load_tokenizer
-from benchmarks.plan import Plan, Run, make_plan
-from benchmarks.store import Store
-from benchmarks.suite import load_suite
-from benchmarks.tasks import find_task
-from benchmarks.training import Point
+from benchmarks.models.loading import load_finetuned, load_tokenizer
+from benchmarks.plans.planner import make_plan
+from benchmarks.plans.run import Plan, Run
+from benchmarks.runs.execute import execute
+from benchmarks.runs.store import Store
+from benchmarks.suites.suite import load_suite
+from benchmarks.tasks.table import find_task
+from benchmarks.training.held_out import split_rows
+from benchmarks.training.loop import Point
+from benchmarks.training.protocols import Evaluations
 from tests import tiny
 from tests.command import cli
 from tests.compare import equal
@@ -380,34 +380,31 @@ def constant_model(word: int) -> nn.Module:
     return model
 
 
-def evaluations(folder: Path, task: str) -> Evaluations:
-    plan = make_plan(load_suite(str(folder / "tiny.toml"), ["held_out=0.1"]))
-    run = next(run for run in plan.runs if run.arm == "finetune")
-    return Evaluations(
-        replace(run, task=find_task(task)), find("finetune")(), {"validation": tiny.tokens(40)}, tiny.tokens(40, seed=1)
-    )
+def evaluations(task: str) -> Evaluations:
+    dev = {"validation": tiny.tokens(40)}
+    return Evaluations(find_task(task), tiny.CPU, find("finetune")(), dev, tiny.tokens(40, seed=1))
 
 
-def held_out_score(folder: Path, model: nn.Module) -> float:
-    made = evaluations(folder, "cola")
+def held_out_score(model: nn.Module) -> float:
+    made = evaluations("cola")
     made.add(model, Point(1, 1.0, None, 0.0, None))
-    return float(made.documents()["held_out"]["held_out_score"])
+    return float(made.reported()[2].held_out_score)
 
 
 def test_of_equal_checkpoints_the_held_out_share_chooses_the_first_and_never_a_worse_one(folder: Path) -> None:
     """CoLA's Matthews correlation is 0 for a constant answer, and below 0 for a model that is worse than that."""
     worse = next(
         model for model in (tiny.bert(layers=2, seed=seed) for seed in range(50))
-        if held_out_score(folder, model) < 0
+        if held_out_score(model) < 0
     )  # fmt: skip
     for second in (constant_model(1), worse):
-        made = evaluations(folder, "cola")
+        made = evaluations("cola")
         made.add(constant_model(0), Point(1, 1.0, None, 0.0, None))
         made.add(second, Point(2, 2.0, None, 0.0, None))
-        kept = made.documents()["held_out"]
-        assert (kept["step"], kept["held_out_score"]) == (1, 0.0)
-        assert made.documents()["selected"]["step"] in (1, 2)
-        assert made.documents()["last"]["step"] == 2
+        last, selected, held_out = made.reported()
+        assert (held_out.step, held_out.held_out_score) == (1, 0.0)
+        assert selected.step in (1, 2)
+        assert last.step == 2
 
 
 def test_a_suite_that_reports_the_held_out_checkpoint_hands_it_on(folder: Path, tmp_path: Path) -> None:
@@ -419,8 +416,8 @@ def test_a_suite_that_reports_the_held_out_checkpoint_hands_it_on(folder: Path, 
     store = Store(tmp_path)
     store.open()
     result = execute(run, tmp_path)
-    assert result["status"] == "done"
-    assert result["held_out"]["step"] < result["last"]["step"], "the test needs a run that gets worse"
+    assert result.status == "done"
+    assert result.held_out.step < result.last.step, "the test needs a run that gets worse"
     stored = pd.read_parquet(tmp_path / run.folder / "predictions.parquet")
     stored = stored[stored.checkpoint == "held_out"]
     texts = pq.read_table(folder / "glue" / "wnli" / "validation.parquet")

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.gpu --dry` as a user runs it, with nothing installed beyond torch, transformers and theirs."""
+"""`python -m benchmarks.gpu --dry` as a user runs it, without the packages that a GPU machine may lack."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # Python runs a module of this name at start, in the workers too. What is hidden is not found, as if it were not there.
 HIDING = """
 import importlib.machinery
-HIDDEN = {"pydantic", "pandas", "pyarrow", "datasets", "scipy", "sklearn", "matplotlib", "evaluate"}
+HIDDEN = {"pandas", "pyarrow", "datasets", "sklearn", "matplotlib", "evaluate", "psutil", "onnx", "accelerate"}
 find = importlib.machinery.PathFinder.find_spec
 def find_spec(name, path=None, target=None):
     return None if name.partition(".")[0] in HIDDEN else find(name, path, target)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.execute import execute
-from benchmarks.plan import make_plan
-from benchmarks.store import Store
-from benchmarks.suite import load_suite
+from benchmarks.plans.planner import make_plan
+from benchmarks.runs.execute import execute
+from benchmarks.runs.store import Store
+from benchmarks.suites.suite import load_suite
 from tests import tiny
 from tests.command import cli
 
@@ -70,10 +70,10 @@ def test_a_run_whose_code_is_not_the_planned_one_fails_before_it_trains(folder, 
     run = next(run for run in plan.runs if run.arm == "finetune")
     store = Store(tmp_path / "results")
     store.open()
-    result = execute(replace(run, config={**run.config, "code": "0" * 64}), store.path)
-    assert result["status"] == "failed"
-    assert "changed after this run was planned" in result["reason"]
-    assert result["steps"] is None
+    result = execute(replace(run, config=replace(run.config, code="0" * 64)), store.path)
+    assert result.status == "failed"
+    assert "changed after this run was planned" in result.reason
+    assert result.steps is None
 
 
 @pytest.mark.parametrize(("share", "warned"), [(0.1, True), (0.0, False)])
@@ -81,4 +81,4 @@ def test_a_given_predecessor_beside_held_out_rows_is_warned_of(folder, tmp_path,
     tiny.bert(4, 2).save_pretrained(tmp_path / "given")
     settings = [f"held_out={share}", f"predecessor.paths.wnli={tmp_path / 'given'}"]
     plan = make_plan(load_suite(str(suite(folder, tmp_path)), settings))
-    assert any("may have been trained on what is held out" in line for line in plan.warnings) == warned
+    assert any("may have been trained on the examples held out" in line for line in plan.warnings) == warned

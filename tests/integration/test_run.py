@@ -15,12 +15,13 @@ import pandas as pd
 import pytest
 import torch
 
-from benchmarks import arrays
-from benchmarks.batches import evaluation_batches, tokenise
-from benchmarks.execute import execute
-from benchmarks.loading import load_finetuned
-from benchmarks.plan import make_plan
-from benchmarks.suite import load_suite
+from benchmarks.models.loading import load_finetuned
+from benchmarks.plans.planner import make_plan
+from benchmarks.runs import tensor_cache
+from benchmarks.runs.execute import execute
+from benchmarks.runs.tokens import tokenise
+from benchmarks.suites.suite import load_suite
+from benchmarks.training.batches import evaluation_batches
 from tests import tiny
 from tests.command import cli
 
@@ -101,7 +102,7 @@ def test_a_second_run_finds_everything_done(inputs, finished, capfd):
 
 def test_run_ids_follow_what_can_change_a_number(inputs, capfd):
     def ids(*extra):
-        assert cli("plan", inputs, "--json", "--no-calibrate", *extra) == 0
+        assert cli("plan", inputs, "--json", *extra) == 0
         return {(r["task"], r["arm"], r["seed"]): r["run_id"] for r in json.loads(capfd.readouterr().out)["runs"]}
 
     base = ids()
@@ -122,7 +123,7 @@ def test_run_ids_follow_what_can_change_a_number(inputs, capfd):
 
 
 def test_a_predecessor_per_seed(inputs, capfd):
-    assert cli("plan", inputs, "--json", "--no-calibrate", "--set", "predecessor.per_seed=true") == 0
+    assert cli("plan", inputs, "--json", "--set", "predecessor.per_seed=true") == 0
     rows = json.loads(capfd.readouterr().out)["runs"]
     own = {(r["task"], r["seed"]): r["run_id"] for r in rows if r["arm"] == "predecessor"}
     assert len(own) == 4
@@ -130,9 +131,7 @@ def test_a_predecessor_per_seed(inputs, capfd):
 
 
 def test_selection_brings_the_predecessor_along(inputs, capfd):
-    assert (
-        cli("plan", inputs, "--json", "--no-calibrate", "--tasks", "rte", "--methods", "theseus", "--seeds", "2") == 0
-    )
+    assert cli("plan", inputs, "--json", "--tasks", "rte", "--methods", "theseus", "--seeds", "2") == 0
     rows = json.loads(capfd.readouterr().out)["runs"]
     assert [(r["arm"], r["seed"]) for r in rows] == [("predecessor", 1), ("theseus", 2)]
 
@@ -235,6 +234,7 @@ def arguments_with(places: dict[str, object], argument: str) -> str:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (("status",), "Missing argument 'SUITE'. (the suites are benchmarks/suites/*.toml"),
         (("plan", "{suite}", "--set", "sedes=[1]"), "did you mean 'seeds'"),
         (("plan", "nosuch"), "no suite 'nosuch'"),
         (("run", "{suite}", "--tasks", "rtee"), "did you mean 'rte'"),
@@ -301,7 +301,7 @@ def test_a_predecessor_whose_head_does_not_fit_is_refused(inputs, tmp_path, capf
 
 def test_a_plan_without_successor_phase_is_warned_about(inputs, capfd):
     rate = "arms.theseus.options.rate={kind='constant', p=0.5, reach=2500}"
-    assert cli("plan", inputs, "--no-calibrate", "--set", rate) == 0
+    assert cli("plan", inputs, "--set", rate) == 0
     assert "no successor phase" in capfd.readouterr().err
 
 
@@ -309,7 +309,7 @@ def test_data_that_changed_never_meets_old_results(inputs, finished, tmp_path, c
     glue = tmp_path / "glue"
     shutil.copytree(Path(inputs).parent / "glue", glue)
     tiny.rewrite(glue / "rte" / "train.parquet", lambda table: table.take(list(reversed(range(2490)))))
-    assert cli("plan", inputs, "--json", "--no-calibrate", "--results", finished, "--set", f"data.path={glue}") == 0
+    assert cli("plan", inputs, "--json", "--results", finished, "--set", f"data.path={glue}") == 0
     status = {(r["task"], r["status"]) for r in json.loads(capfd.readouterr().out)["runs"]}
     assert status == {("rte", "missing"), ("stsb", "done")}
 
@@ -329,7 +329,7 @@ def test_a_stopped_runner_leaves_no_worker_behind_and_goes_on_later(inputs, tmp_
     said = long.communicate(timeout=60)[1]
     if how != signal.SIGKILL:
         assert long.returncode == 75, said
-        assert "the same command goes on from here" in said
+        assert "give the same command again to continue" in said
     while Path(f"/proc/{worker}").exists():
         assert time.monotonic() < deadline
         time.sleep(0.2)
@@ -360,7 +360,7 @@ def test_what_does_not_depend_on_a_lost_predecessor_goes_on(inputs, tmp_path, ca
     assert cli("run", inputs, "--results", tmp_path, *diverging) == 1
     said = capfd.readouterr().err
     assert "rte predecessor seed 1: diverged" in said
-    assert said.count("not started: predecessor") == 3
+    assert said.count("not started: its predecessor") == 3
     assert [path.parent.name for path in runs(tmp_path)] == ["finetune", "predecessor"]
 
 
@@ -376,7 +376,7 @@ def test_a_damaged_cache_is_computed_again_and_the_manifest_says_so(inputs, fini
         if damaged:
             for file in results.glob("cache/outputs-*/logits.bin"):
                 file.write_bytes(bytes(file.stat().st_size))
-            monkeypatch.setattr(arrays, "_opened", set())  # as in another process
+            monkeypatch.setattr(tensor_cache, "_opened", set())  # as in another process
         execute(run, results)
         notes.append(json.loads((results / run.folder / "manifest.json").read_text())["cache_rebuilt"])
         assert {name: (results / run.folder / name).read_bytes() for name in before} == before

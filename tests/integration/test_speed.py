@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.settings import VARIANTS
+from benchmarks.speed.variants import SAME_ANSWERS
+from benchmarks.suites.speed import VARIANTS
 from tests import tiny
 from tests.command import cli
 
@@ -72,7 +73,7 @@ def test_without_stored_weights_the_score_is_null_and_says_why(inputs, tmp_path)
 
 
 def test_a_variant_beyond_its_tolerance_is_refused_and_the_rest_is_timed(inputs, finished, monkeypatch, capfd):
-    monkeypatch.setitem(__import__("benchmarks.speed_variants").speed_variants.SAME_ANSWERS, "bfloat16", 1.1)
+    monkeypatch.setitem(SAME_ANSWERS, "bfloat16", 1.1)
     document = timed(inputs, finished, "--set", f'speed={{{SMALL}, variants=["eager", "bfloat16"]}}')
     assert {condition["variant"] for condition in document["conditions"]} == {"eager"}
     (refused,) = document["refused"]
@@ -82,7 +83,7 @@ def test_a_variant_beyond_its_tolerance_is_refused_and_the_rest_is_timed(inputs,
 
 
 def test_a_whole_matrix_is_not_replaced_by_the_suites_small_timing(inputs, finished, monkeypatch):
-    monkeypatch.setattr("benchmarks.settings.MATRIX", f'speed={{{SMALL}, variants=["eager", "bfloat16"]}}')
+    monkeypatch.setattr("benchmarks.cli.experiment.MATRIX", f'speed={{{SMALL}, variants=["eager", "bfloat16"]}}')
     narrow = ("--set", "speed.max_rounds=5")
     assert timed(inputs, finished, "--matrix", *narrow)["conditions"][0]["rounds"] == 5
     before = (finished / "speed.json").read_text()
@@ -93,16 +94,16 @@ def test_a_whole_matrix_is_not_replaced_by_the_suites_small_timing(inputs, finis
 
 
 def test_an_interrupted_measurement_keeps_what_it_has_and_is_measured_again(inputs, tmp_path, monkeypatch, capfd):
-    from benchmarks import speed
+    from benchmarks.speed import measure
 
-    measured, count = speed.time_variants, iter(range(9))
+    timed, count = measure.time_variants, iter(range(9))
 
     def interrupted(*arguments: object) -> dict:
         if next(count) == 1:
             raise KeyboardInterrupt
-        return measured(*arguments)
+        return timed(*arguments)
 
-    monkeypatch.setattr(speed, "time_variants", interrupted)
+    monkeypatch.setattr(measure, "time_variants", interrupted)
     own = "speed={min_rounds=5, max_rounds=6, batch_sizes=[1, 2], lengths=[8]}"
     assert cli("speed", inputs, "--results", tmp_path, "--set", own) == 75
     document = json.loads((tmp_path / "speed.json").read_text())

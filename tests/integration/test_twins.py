@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.suite import available, load_suite
+from benchmarks.suites.suite import available, load_suite
 from tests.command import cli
 
 pytestmark = pytest.mark.slow

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from reports import ReportError, read, render
-from reports.statistics import MACRO, difference
+from reports.statistics.cells import MACRO, Cells
+from reports.statistics.differences import Differences
+from reports.statistics.intervals import Estimator
 from tests.report.make_results import KINDS, MINILM, make_results
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -125,7 +127,7 @@ def test_numbers_of_the_main_table(pages):
 
 def test_differences_are_on_the_page(pages):
     results = read(pages["full"].parent.parent)
-    found = difference(results, MACRO, "theseus", "kd", "last")
+    found = Differences(Estimator(Cells.of(results))).of(MACRO, "theseus", "kd")
     row = next(r for r in parsed(pages["full"]).rows if r[0] == "Vanilla KD" and "to" in r[1])
     assert row[5].startswith(f"+{found.mean:.1f}")
     assert row[6] == f"{found.detectable:.1f}"
@@ -140,7 +142,7 @@ def row_of(page: Page, *start: str) -> list[str]:
 
 def test_steps_are_drawn_and_tabled(pages):
     page, results = parsed(pages["steps"]), read(pages["steps"].parent.parent)
-    found = difference(results, MACRO, "theseus", "theseus-freeze", "last")
+    found = Differences(Estimator(Cells.of(results))).of(MACRO, "theseus", "theseus-freeze")
     row = row_of(page, "+ curriculum", "3 seeds")
     assert row[2] == f"+{found.mean:.1f}"
     assert row[3] == f"+{found.low:.1f} to +{found.high:.1f}"
@@ -187,7 +189,7 @@ def test_depths_stand_with_their_speed_up_beside_table_seven(pages):
 
 def test_modules_show_the_change_from_the_predecessor(pages):
     page, results = parsed(pages["modules"]), read(pages["modules"].parent.parent)
-    found = difference(results, "qnli", "theseus-module-1", "predecessor", "last")
+    found = Differences(Estimator(Cells.of(results))).of("qnli", "theseus-module-1", "predecessor")
     row = row_of(page, "Module 1 replaced", "−3.37 paper")
     assert row[2].strip().startswith(f"−{-found.mean:.1f}")
     assert row[4].endswith("−2.31 paper")  # the mean of −3.37, −2.65 and −0.90

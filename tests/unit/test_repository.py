@@ -130,12 +130,13 @@ def test_make_alone_lists_every_target(bare_checkout):
 
 def test_every_target_the_documentation_names_exists():
     workflows = (ROOT / ".github/workflows").glob("*.yml")
-    pages = [ROOT / "CONTRIBUTING.md", ROOT / "README.md", ROOT / ".ci/run", *workflows]
+    documents = (ROOT / "docs").glob("*.md")
+    pages = [ROOT / "CONTRIBUTING.md", ROOT / "README.md", ROOT / ".ci/run", *workflows, *documents]
     named = {
         target
         for page in pages
         if page.exists()
-        for target in re.findall(r"(?:`|run: |^)make ([a-z][a-z-]*)", page.read_text(encoding="utf-8"), re.MULTILINE)
+        for target in re.findall(r"(?:`|run: |[(]|^(?: {4})?)make ([a-z][a-z-]*)", page.read_text("utf-8"), re.M)
     }
     assert {"test", "lint"} <= named
     assert named <= phony_targets()

@@ -16,17 +16,11 @@ import torch
 from datasets import Dataset
 from transformers import AutoTokenizer, BertForSequenceClassification
 
-from benchmarks.data import Source
-from benchmarks.errors import SuiteError
-from benchmarks.settings import Device
-from benchmarks.submission import (
-    SERVER_FILES,
-    find_file,
-    load_test,
-    predict_test,
-    write_submission,
-)
-from benchmarks.tasks import GLUE, find_task
+from benchmarks.base.errors import SuiteError
+from benchmarks.machine.settings import Device
+from benchmarks.submission import SERVER_FILES, find_file, load_test, predict_test, write_submission
+from benchmarks.tasks.data import Source
+from benchmarks.tasks.table import GLUE, find_task
 from tests import tiny
 
 DEVICE = Device(device="cpu")
@@ -161,8 +155,8 @@ def test_the_same_predictions_give_the_same_bytes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("predictions", "message"),
     [
-        ({"RTE": [0] * 3000}, "'RTE' is no file of a GLUE submission: did you mean 'RTE.tsv'?"),
-        ({"rte.tsv": [0] * 3000}, "'rte.tsv' is no file of a GLUE submission"),
+        ({"RTE": [0] * 3000}, "'RTE' is not a file of a GLUE submission: did you mean 'RTE.tsv'?"),
+        ({"rte.tsv": [0] * 3000}, "'rte.tsv' is not a file of a GLUE submission"),
         ({"RTE.tsv": [0] * 277}, "RTE.tsv: 277 predictions, the server wants 3,000"),
         ({"WNLI.tsv": [0] * 145 + [2]}, "WNLI.tsv: row 145 is 2, class ids run from 0 to 1"),
         ({"WNLI.tsv": [-1] * 146}, "row 0 is -1, class ids"),
@@ -340,7 +334,7 @@ def test_models_that_cannot_predict_the_task_are_refused(tmp_path: Path, tokeniz
 
     assert "model.safetensors is missing" in refusal(tmp_path)
     assert "was saved as BertModel" in refusal(tiny.save_encoder(tmp_path / "headless"))
-    assert "head of 3 outputs, the task needs 2" in refusal(save_model(tmp_path / "mnli", "mnli"))
+    assert "head of 3 outputs, but the task needs 2" in refusal(save_model(tmp_path / "mnli", "mnli"))
     assert "orders its labels ['entailment', 'not_entailment']" in refusal(save_model(tmp_path / "rte", "rte"))
     empty = save_model(tmp_path / "empty", "wnli")
     (empty / "config.json").write_text("{")

@@ -1,0 +1,115 @@
+"""Load, check and plan a suite, as every command that computes does first; and the commands `plan` and `status`.
+
+`plan` must answer at once, so nothing here imports transformers.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.base.errors import RESULTS
+from benchmarks.base.terminal import say
+from benchmarks.cli.asked import Asked
+from benchmarks.cli.auto import resolve_suite
+from benchmarks.cli.show import plan_table, status_text
+from benchmarks.machine.workers import default_workers
+from benchmarks.plans.older_runs import older_runs
+from benchmarks.plans.planner import make_plan
+from benchmarks.plans.run import Plan, Run
+from benchmarks.preflight.cost import Estimate, estimates, wall_seconds
+from benchmarks.preflight.step_times import known
+from benchmarks.runs.store import Store
+from benchmarks.suites.suite import load_suite
+
+UNKNOWN = "this machine's step times are not known, so some runs have no estimate: plan SUITE --calibrate measures them"
+
+
+@dataclass(frozen=True)
+class Planned:
+    """The whole plan, the requested runs and the folder of their results."""
+
+    plan: Plan
+    runs: list[Run]
+    store: Store
+
+
+def planned(asked: Asked) -> Planned:
+    """Load, check and plan the suite. Raises `SuiteError`."""
+    suite = load_suite(resolve_suite(asked.suite, say), asked.settings)
+    plan = make_plan(suite, asked.tasks)
+    for warning in plan.warnings:
+        say(f"warning: {warning}")
+    runs = plan.select(asked.tasks, asked.methods, asked.seeds)
+    return Planned(plan, runs, Store(asked.results or RESULTS / suite.name))
+
+
+def plan_text(asked: Asked, calibrate: bool, as_json: bool) -> str:
+    """List the runs and the time that they will take. `calibrate`: measure unknown step times first."""
+    found = planned(asked)
+    if older := older_runs(found.runs, found.store.path):
+        say(older)
+    document = _document(found, calibrate)
+    if document["estimated_seconds"] is None:
+        say(UNKNOWN)
+    return json.dumps(document, indent=1) if as_json else plan_table(document)
+
+
+def progress_text(asked: Asked, as_json: bool) -> str:
+    """Show how many runs are done and how long the others will take."""
+    document = _document(planned(asked))
+    return json.dumps(document, indent=1) if as_json else status_text(document)
+
+
+def _document(found: Planned, calibrate: bool = False) -> dict[str, Any]:
+    """The plan as plain data, printed by `plan --json`. Seconds are None for a run without an estimate: this machine's
+    step times are not known, and no seed of its cell is done."""
+    plan, runs, store = found.plan, found.runs, found.store
+    times = known(plan)
+    if times is None and calibrate:
+        from benchmarks.preflight.calibration import calibrated  # loads transformers: two seconds
+
+        times = calibrated(plan, say)
+    guesses = estimates(runs, plan, store, times)
+    rows = [_row(run, guesses[run.id], store, times is not None) for run in runs]
+    missing = [run for run, row in zip(runs, rows, strict=True) if row["status"] == "missing"]
+    workers = default_workers(plan.device)
+    complete = times is not None or all(guesses[run.id].measured for run in missing)
+    seconds = sum(guesses[run.id].seconds for run in missing)
+    share = sum(guesses[run.id].evaluation for run in missing) / seconds if seconds else None
+    return {
+        "suite": plan.suite.name,
+        "title": plan.suite.title,
+        "device": plan.device.model_dump(mode="json"),
+        "workers": workers,
+        "runs": rows,
+        "missing": len(missing),
+        "estimated_operations": sum(guesses[run.id].operations for run in missing),
+        "estimated_seconds": round(wall_seconds(missing, guesses, workers), 1) if complete else None,
+        "estimated_device_hours": round(seconds / workers / 3600, 3) if complete else None,
+        "estimated_evaluation_share": round(share, 3) if complete and share is not None else None,
+        "warnings": plan.warnings,
+    }
+
+
+def _row(run: Run, guess: Estimate, store: Store, calibrated: bool) -> dict[str, Any]:
+    result = store.result(run)
+    return {
+        "run_id": run.id,
+        "task": run.task.name,
+        "method": run.method,
+        "arm": run.arm,
+        "seed": run.seed,
+        "trial": run.trial,
+        "layers": run.layers,
+        "steps": run.steps,
+        "predecessor": run.predecessor,
+        "start": run.start,
+        "status": result.status if result else "missing",
+        "origin": "imported" if store.imported(run) else "",
+        "estimated_seconds": round(guess.seconds, 1) if calibrated or guess.measured else None,
+        "estimated_evaluation_seconds": round(guess.evaluation, 1) if calibrated else None,
+        "estimated_operations": guess.operations,
+        "folder": str(store.path / run.folder),
+    }

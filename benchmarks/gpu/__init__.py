@@ -1,0 +1,1 @@
+"""One script that measures a GPU: `python -m benchmarks.gpu`."""

@@ -1,0 +1,177 @@
+"""The functions that `benchmarks.gpu` calls in a worker process: build one case, and time it.
+
+    prepare(number, scale, case, ...)     builds the case and runs it until it is warm
+    window(number, start, seconds)        repeats it from `start` on
+
+`start` is a time in the near future, the same for all workers, so that they begin together. A barrier would leave them
+waiting if one worker fails. A worker holds one case at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import gc
+import hashlib
+import os
+import platform
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+from benchmarks.gpu.cases import VARIANTS, Case, Cell, Scale
+from benchmarks.gpu.models import TASKS, Timed, built, compile_layers, random_model
+from benchmarks.machine import device as devices
+from benchmarks.machine.settings import Device
+from benchmarks.preflight.step_timer import matmul_rate
+from benchmarks.speed.variants import Runner, Workshop, compare
+from benchmarks.suites.speed import Speed
+from results.format.documents.codec import plain
+from theseus import keep_layers
+
+_held = contextlib.ExitStack()
+_key: object = None  # identifies the value that is held
+_value: Any = None
+
+
+def drop(_: int = 0) -> None:
+    """Free the value that is held."""
+    global _key, _value
+    _key = _value = None
+    _held.close()
+    gc.collect()
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+
+
+def _hold(key: object, made: AbstractContextManager[Any]) -> Any:
+    global _key, _value
+    if key is None or key != _key:
+        drop()
+        _key, _value = key, _held.enter_context(made)
+    return _value
+
+
+def info(_: int, device: str) -> dict[str, Any]:
+    """The device in words, and the versions. This is the first call to every worker."""
+    gc.freeze()  # collections between cases skip the imported modules
+    return {
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "CUDA": torch.version.cuda,
+        "python": platform.python_version(),
+        "cores": os.cpu_count(),
+        "memory_bytes": torch.cuda.get_device_properties(0).total_memory if device == "cuda" else None,
+        "name": devices.device_name(Device.model_construct(device=device)),
+    }
+
+
+def matmul(_: int, scale: Scale) -> list[dict[str, Any]]:
+    """Operations per second of (2048, h) x (h, 4 h), for the h of a layer and for a large one."""
+    kinds: dict[str, dict[str, Any]] = {"float32": {}, "bfloat16": {"precision": "bfloat16"}, "tf32": {"tf32": True}}
+    rates = []
+    for kind in kinds if scale.device == "cuda" else ("float32", "bfloat16"):
+        devices.apply(place := scale.place(**kinds[kind]))
+        for name, hidden in (("large", scale.large), ("layer", scale.shape["hidden_size"])):
+            rate = matmul_rate(place, hidden, scale.matmul)
+            rates.append({"precision": kind, "shape": name, "size": [2048, hidden, 4 * hidden], "rate": rate})
+    return rates
+
+
+def prepare(number: int, scale: Scale, case: Case, seconds: float, steps: int) -> None:
+    """Build the case, and run it for at least `seconds` and `steps`."""
+    timed: Timed = _hold(None, built(scale, case, number))
+    devices.reset_peak_memory(timed.place)  # the memory for building is not the run's
+    started, count = time.monotonic(), 0
+    while count < steps or time.monotonic() - started < seconds:
+        timed.run(count)
+        count += 1
+    devices.synchronise(timed.place.device)
+
+
+def window(_: int, start: float, seconds: float) -> dict[str, Any]:
+    """Repeat the prepared case from `start` for `seconds`; returns peak memory, and sums over all steps by task."""
+    timed: Timed = _value
+    time.sleep(max(0.0, start - time.monotonic()))
+    begun, marks = time.monotonic(), [_mark(timed.place)]
+    while len(marks) < 3 or time.monotonic() - begun < seconds:
+        last = timed.run(len(marks) - 1)
+        marks.append(_mark(timed.place))
+    devices.synchronise(timed.place.device)
+    spans = [_between(*pair) for pair in pairwise(marks)]
+    tasks = {name: {"steps": 0, "examples": 0, "seconds": 0.0, "operations": 0.0} for name in TASKS}
+    for number, span in enumerate(spans):
+        task, examples, operations = timed.work[number % len(timed.work)]
+        done = {"steps": 1, "examples": examples, "seconds": span, "operations": operations}
+        tasks[task] = {name: tasks[task][name] + value for name, value in done.items()}
+    return {"tasks": tasks, **_memory(timed.place), "finite": bool(torch.isfinite(last).all())}
+
+
+def _mark(place: Device) -> Any:
+    """A mark at the end of the work so far, on the device's own clock; it does not wait for the device."""
+    if place.device != "cuda":
+        return time.perf_counter()
+    event = torch.cuda.Event(enable_timing=True)
+    event.record()
+    return event
+
+
+def _between(first: Any, last: Any) -> float:
+    """Seconds between two marks, after the work is done."""
+    return float(last - first if isinstance(first, float) else first.elapsed_time(last) / 1000)
+
+
+def _memory(place: Device) -> dict[str, int | None]:
+    free, whole = torch.cuda.mem_get_info() if place.device == "cuda" else (0, 0)
+    values = (devices.peak_memory(place), torch.cuda.max_memory_reserved(), whole - free)
+    names = ("allocated_bytes", "reserved_bytes", "device_bytes")
+    return dict(zip(names, values, strict=True)) if whole else dict.fromkeys(names)
+
+
+def fingerprint(_: int, scale: Scale, case: Case) -> str:
+    """A hash of the weights after `scale.repeats` steps, the same steps in every worker."""
+    timed: Timed = _hold(None, built(scale, case, seed=0))
+    for step in range(scale.repeats):
+        timed.run(step)
+    digest = hashlib.sha256()
+    for parameter in timed.model.parameters():
+        digest.update(parameter.detach().cpu().numpy().tobytes())
+    drop()
+    return digest.hexdigest()[:16]
+
+
+@contextmanager
+def _pair(scale: Scale, variant: str) -> Iterator[tuple[Runner, dict[str, Runner]]]:
+    """The predecessor in eager float32, and both models in one variant."""
+    shop, place = Workshop(Path(), types=False), scale.place(precision="float32", deterministic=False)
+    devices.apply(place)
+    whole = random_model(scale, scale.layers, place)
+    models = {"predecessor": copy.deepcopy(whole), "successor": keep_layers(whole, range(scale.successor))}
+    for model in models.values() if variant.startswith("compiled") else ():
+        compile_layers(model, scale.backend)
+    own = "eager" if VARIANTS[variant] == "float32" else "bfloat16"
+    yield shop.build("eager", whole, "", place), {s: shop.build(own, models[s], s, place) for s in models}
+
+
+def inference(_: int, scale: Scale, cell: Cell) -> dict[str, Any]:
+    """Time both models on one full batch, in paired rounds as in `benchmarks.speed`."""
+    from benchmarks.speed.timing import time_variants  # scipy takes a second to load, and other workers do not need it
+
+    eager, sides = _hold(cell.variant, _pair(scale, cell.variant))
+    ids = torch.randint(5, scale.shape["vocab_size"], (cell.batch_size, cell.length))
+    inputs = {"input_ids": ids.to(scale.device), "attention_mask": torch.ones_like(ids).to(scale.device)}
+    outputs = list(sides["successor"].call(inputs).shape)  # the first call, which compiles
+    beside = compare(eager, sides["predecessor"], [inputs])
+    speed = Speed(min_rounds=10, max_rounds=80, max_seconds=scale.inference)
+    calls = {cell.variant: {side: runner.call for side, runner in sides.items()}}
+    timed = time_variants(calls, [inputs], speed, scale.device)[cell.variant]
+    names = ("rounds", "ratio", "ratio_low", "ratio_high", "decided")
+    limits = {"largest_logit": beside.largest_logit, "max_abs_difference": beside.max_abs_difference}
+    latencies = {f"{side}_seconds": plain(getattr(timed, side)) for side in sides}
+    return {**{name: getattr(timed, name) for name in names}, **latencies, "outputs": outputs, **limits}

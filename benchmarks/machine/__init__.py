@@ -1,0 +1,1 @@
+"""This machine: its device, worker processes and signals."""

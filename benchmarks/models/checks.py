@@ -1,0 +1,105 @@
+"""Checks of an encoder or a predecessor before anything is trained from it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModel
+
+from benchmarks.base.errors import SuiteError
+from benchmarks.models.loading import folder_of, load_finetuned, load_tokenizer, under_a_new_head
+from benchmarks.models.safety import check_folder, check_model_folder
+from benchmarks.models.source import WEIGHTS, EncoderSource
+from benchmarks.tasks.table import Task
+from results.format.errors import UserError
+from theseus import find_blocks
+
+
+def check_classifier(folder: Path, place: str) -> None:
+    """Refuse a model that was saved without a classifier, such as a SQuAD model (docs/fidelity.md, trap 13): if the
+    widths fit, transformers would silently add a random head. Raises `SuiteError`."""
+    listed = check_model_folder(folder, place).get("architectures") or []
+    saved = [str(name) for name in listed] if isinstance(listed, list) else []
+    if not any(name.endswith("ForSequenceClassification") for name in saved):
+        raise SuiteError(f"{place} was saved as {', '.join(saved) or 'an unknown class'}: give a fine-tuned classifier")
+
+
+VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model")
+
+
+def check_predecessor(folder: str, task: Task, source: EncoderSource) -> str:
+    """Check that a fine-tuned model can be the predecessor for `task` under the encoder `source`; returns its hash.
+
+    Theseus keeps its head frozen, so the head must be the task's own: as many outputs as the task has labels, in the
+    task's order if the config names them. Its vocabulary and depth must be the encoder's. Raises `SuiteError`.
+    """
+    path = Path(folder)
+    place = f"predecessor for {task.name} in {folder}"
+    if not (path / "config.json").is_file():
+        raise SuiteError(f"predecessor for {task.name}: {folder} is not a save_pretrained folder with {WEIGHTS}")
+    check_classifier(path, place)
+    try:
+        config = AutoConfig.from_pretrained(path, trust_remote_code=False)
+        own = dict(source.shape)
+        if not source.random and source.revision is None:
+            own = AutoConfig.from_pretrained(source.location, trust_remote_code=False).to_dict()
+    except (ValueError, OSError) as error:
+        raise SuiteError(f"{place}: {' '.join(str(error).split())[:300]}") from None
+    if config.num_hidden_layers != source.layers:
+        raise SuiteError(f"{place} has {config.num_hidden_layers} layers, but the suite's encoder has {source.layers}")
+    for name in ("vocab_size", "hidden_size"):
+        if own.get(name, getattr(config, name)) != getattr(config, name):
+            raise SuiteError(f"{place} has {name} {getattr(config, name)}, but the suite's encoder has {own[name]}")
+    check_head(config, task, place)
+    load_finetuned(path, "eager")
+    return hashlib.sha256((path / WEIGHTS).read_bytes() + (path / "config.json").read_bytes()).hexdigest()
+
+
+def check_head(config: Any, task: Task, place: str) -> None:
+    """Refuse a head whose width is not the task's, or whose labels have another order. Raises `SuiteError`."""
+    if config.num_labels != task.outputs:
+        raise SuiteError(f"{place} has a head of {config.num_labels} outputs, but the task needs {task.outputs}")
+    names = [config.id2label.get(i) for i in range(task.outputs)]
+    generic = [f"LABEL_{i}" for i in range(task.outputs)]
+    if not task.regression and names != list(task.labels) and names != generic:
+        raise SuiteError(f"{place} orders its labels {names}, but the task's order is {list(task.labels)}")
+
+
+def fetch(source: EncoderSource, sha256: str | None) -> None:
+    """Download an encoder on the hub if it is not here yet, and check it as a plan checks a local folder. Raises
+    `SuiteError` if it cannot be downloaded or is not the suite's encoder."""
+    if source.revision is None:
+        return
+    folder = folder_of(source)
+    if not (folder / WEIGHTS).is_file():
+        raise SuiteError(
+            f"encoder {source.name}@{source.revision} has no {WEIGHTS} on the hub, and pickled weights are not read: "
+            f"`python -m benchmarks convert {source.name}@{source.revision} DIR`, and name DIR as its path"
+        )
+    check_folder(folder, source.name, source.layers, sha256)
+    check_loadable(replace(source, location=str(folder), revision=None))
+
+
+def check_loadable(source: EncoderSource) -> None:
+    """Raises `SuiteError` unless the folder has blocks to replace, every weight, and a tokenizer that fits."""
+    place = f"encoder {source.name} in {source.location}"
+    try:
+        config = AutoConfig.from_pretrained(source.location, trust_remote_code=False)
+        with torch.device("meta"):
+            find_blocks(AutoModel.from_config(config))
+        words = len(load_tokenizer(source))
+        under_a_new_head(Path(source.location), None, "eager")
+    except UserError as error:
+        raise SuiteError(f"{place}: {error}") from None
+    except Exception as error:  # transformers raises many kinds: OSError, ValueError, KeyError, ImportError
+        line = " ".join(str(error).split())[:300]
+        raise SuiteError(f"{place} cannot be used: {line}") from None
+    # Without a tokenizer's files transformers silently makes an empty one.
+    if not any((Path(source.location) / name).is_file() for name in VOCABULARIES):
+        raise SuiteError(f"{place} has no tokenizer (none of {', '.join(VOCABULARIES)}): save one with the model")
+    if words > config.vocab_size:
+        raise SuiteError(f"{place}: the tokenizer knows {words} tokens, the model only {config.vocab_size}")

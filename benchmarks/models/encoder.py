@@ -1,0 +1,72 @@
+"""Find, hash and check the pretrained encoder. `benchmarks.models.loading` makes models from it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from benchmarks.base import machine_cache
+from benchmarks.base.code_hash import hash_of
+from benchmarks.base.errors import ROOT, SuiteError
+from benchmarks.base.identity import packages
+from benchmarks.models.safety import check_folder
+from benchmarks.models.settings import Encoder
+from benchmarks.models.source import EncoderSource
+
+
+def _check_loads(source: EncoderSource) -> None:
+    """Check that the encoder loads, once per machine, encoder and versions."""
+
+    def check() -> bool:
+        from benchmarks.models.checks import check_loadable  # imports transformers: 4 s that a cached answer saves
+
+        check_loadable(source)
+        return True
+
+    versions = packages(("torch", "transformers", "tokenizers", "safetensors"))
+    machine_cache.once("encoder", [source.hash, versions, hash_of("benchmarks.models.checks:check_loadable")], check)
+
+
+def find_encoder(encoder: Encoder, own: str | None = None) -> EncoderSource:
+    """Locate, hash and check the encoder. Raises `SuiteError` if it is missing, was changed or does not fit.
+
+    `own`: the arm, if it is an arm's own checkpoint; ENCODER_DIR names the suite's encoder only.
+    """
+    if encoder.random:
+        missing = {"vocab_size", "hidden_size", "num_hidden_layers"} - set(encoder.shape)
+        if missing:
+            raise SuiteError(
+                f"encoder {encoder.name}: encoder.random needs encoder.shape with {', '.join(sorted(missing))}"
+            )
+        return EncoderSource(
+            encoder.name, "random", None, "random", encoder.layers, tuple(sorted(encoder.shape.items()))
+        )
+    path = _folder(encoder, own)
+    if path is None:
+        if encoder.revision is None:
+            where = f"arms.{own}.encoder.path" if own else "ENCODER_DIR"
+            raise SuiteError(f"encoder {encoder.name}: set {where} to its save_pretrained folder, or encoder.revision")
+        return EncoderSource(
+            encoder.name, encoder.name, encoder.revision, f"{encoder.name}@{encoder.revision}", encoder.layers,
+            tuple(sorted(encoder.shape.items())),
+        )  # fmt: skip
+    digest = hashlib.sha256(check_folder(path, encoder.name, encoder.layers, encoder.sha256).encode())
+    for file in sorted(path.iterdir()):  # config and tokenizer; their file names depend on the kind of model
+        if file.suffix in {".json", ".txt", ".model"}:
+            digest.update(file.name.encode() + hashlib.sha256(file.read_bytes()).digest())
+    source = EncoderSource(encoder.name, str(path), None, digest.hexdigest(), encoder.layers)
+    _check_loads(source)
+    return source
+
+
+def _folder(encoder: Encoder, own: str | None) -> Path | None:
+    given = encoder.path or (None if own else os.environ.get("ENCODER_DIR"))
+    if given is None:
+        return None
+    path = Path(given)
+    if not path.is_absolute() and not path.is_dir():
+        path = ROOT / given  # a suite gives the shipped encoder's path relative to the repository's root
+    if not path.is_dir():
+        raise SuiteError(f"encoder {encoder.name}: {given} is not a folder: correct ENCODER_DIR (or encoder.path)")
+    return path

@@ -1,0 +1,84 @@
+"""Find and check the inputs of a suite's runs: the device, encoders, data and given predecessors.
+
+A fault in a user's files shows here, in seconds, as a `SuiteError` that names the file and the remedy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from benchmarks.machine import device as devices
+from benchmarks.machine.settings import Device
+from benchmarks.models.encoder import find_encoder
+from benchmarks.models.settings import Encoder
+from benchmarks.models.source import EncoderSource
+from benchmarks.suites.suite import Suite
+from benchmarks.tasks.data import Source, check_splits, find_source
+from benchmarks.tasks.table import Task, find_task
+from results.format.documents.config import DeviceUsed
+from results.format.errors import UserError
+
+
+@dataclass(frozen=True)
+class Finetuned:
+    """A predecessor that the user provides: its folder, and a hash of its weights and config."""
+
+    folder: str
+    hash: str
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """`recorded`: the device as a run's files have it. `own`: the encoders of arms that bring one.
+    `sources`: data by task, the tasks that others go on from first. `finetuned`: given predecessors by task."""
+
+    device: Device
+    recorded: DeviceUsed
+    encoder: EncoderSource
+    own: dict[str, EncoderSource]
+    sources: dict[str, Source]
+    finetuned: dict[str, Finetuned]
+
+
+def find_inputs(suite: Suite, wanted_tasks: Collection[str]) -> Inputs:
+    """Find and check the inputs. The data of `wanted_tasks` (empty: all) must exist; another task whose data is missing
+    is left out."""
+    device = devices.resolve(suite.device)
+    encoder = find_encoder(suite.encoder)
+    own = {name: find_encoder(_own(arm.encoder, suite), own=name) for name, arm in suite.arms.items() if arm.encoder}
+    sources = _sources(suite, wanted_tasks)
+    paths = {name: path for name, path in suite.predecessor.paths.items() if name in sources}
+    finetuned = {name: _checked(path, sources[name].task, encoder) for name, path in paths.items()}
+    return Inputs(device, devices.recorded(device), encoder, own, sources, finetuned)
+
+
+def _own(encoder: Encoder, suite: Suite) -> Encoder:
+    """An arm's own checkpoint, or a random model of its shape if the suite's encoder is random too (dry runs)."""
+    if not suite.encoder.random:
+        return encoder
+    shape = {**suite.encoder.shape, "num_hidden_layers": encoder.layers, "hidden_size": encoder.hidden_size}
+    return encoder.model_copy(update={"random": True, "shape": {**shape, **encoder.shape}})
+
+
+def _sources(suite: Suite, wanted_tasks: Collection[str]) -> dict[str, Source]:
+    found = {}
+    for name in dict.fromkeys([*suite.intermediate_tasks, *suite.tasks]):
+        task = find_task(name)
+        wanted = not wanted_tasks or name in wanted_tasks or name in suite.intermediate_tasks
+        try:
+            source = find_source(task, suite.data)
+        except UserError:
+            if wanted:
+                raise
+            continue
+        if wanted and (source.folder or task.synthetic):
+            check_splits(source)
+        found[name] = source
+    return found
+
+
+def _checked(path: str, task: Task, encoder: EncoderSource) -> Finetuned:
+    from benchmarks.models.checks import check_predecessor  # seconds of imports that only a given predecessor needs
+
+    return Finetuned(path, check_predecessor(path, task, encoder))

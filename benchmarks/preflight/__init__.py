@@ -1,0 +1,1 @@
+"""Measurements and checks before runs start: step times, disk space, determinism."""

@@ -1,0 +1,113 @@
+"""Check before anything runs that the disk has room for the files of a plan, because it may take days to fill.
+
+The sizes come from the encoder's tensor shapes, without loading a weight: kept successors, two checkpoints per worker,
+tokens and predecessor outputs, predictions. Compressed and shared files turn out smaller.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Sequence
+from functools import lru_cache
+from math import prod
+from pathlib import Path
+
+from safetensors import safe_open
+
+from benchmarks.base.errors import SuiteError
+from benchmarks.models.loading import folder_of
+from benchmarks.models.source import WEIGHTS
+from benchmarks.plans.run import Plan, Run
+from benchmarks.runs.checkpoint import KEPT
+from benchmarks.runs.store import Store
+from benchmarks.tasks.lengths import load
+from benchmarks.training.held_out import training_examples
+
+FLOAT = 4
+MOMENTS = 2  # kept by AdamW for each parameter
+PER_RUN = 64 * 1024  # configs, manifests, logs
+PER_TOKEN = 5  # id and type
+PER_EXAMPLE = 24  # offset, label, index
+PER_PREDICTION = 48  # without logits
+UNKNOWN_LENGTH = 64  # tokens, for a task without counted lengths
+
+
+@lru_cache(maxsize=32)
+def parameters(folder: Path) -> tuple[int, int]:
+    """The number of parameters of an encoder outside its layers, and in all its layers together."""
+    outside = inside = 0
+    with safe_open(folder / WEIGHTS, framework="numpy") as file:
+        for name in file.keys():  # noqa: SIM118 - the file is not a mapping
+            count = prod(file.get_slice(name).get_shape())
+            if re.search(r"\.\d+\.", name):
+                inside += count
+            else:
+                outside += count
+    return outside, inside
+
+
+def _model(run: Run, layers: int) -> int:
+    """The number of parameters of the run's kind of model with that many layers."""
+    source = run.tokenizer  # an encoder's folder holds weights and tokenizer
+    outside, inside = parameters(folder_of(source))
+    return outside + inside * layers // source.layers
+
+
+def _checkpoint(run: Run) -> int:
+    """Bytes of one checkpoint: trained weights, their Adam moments and the predecessor's layers, if there is one."""
+    if run.finetuned:
+        return 0
+    kept = run.suite_encoder.layers if run.predecessor else 0
+    return FLOAT * (MOMENTS * _model(run, run.layers) + _model(run, run.layers + kept))
+
+
+def _length(run: Run) -> int:
+    """The mean number of tokens of an example, or a guess."""
+    shipped = load().get(run.task.name)
+    return min(run.max_length, round(shipped.mean) if shipped else UNKNOWN_LENGTH)
+
+
+def _tokens(run: Run) -> int:
+    return (run.task.train_rows + sum(run.task.dev.values())) * (_length(run) * PER_TOKEN + PER_EXAMPLE)
+
+
+def _outputs(run: Run, hidden: int) -> int:
+    row = 0
+    for output in run.outputs:
+        rows = _length(run) if output.tokens == "all" else 1
+        row += FLOAT * run.task.outputs if output.what == "logits" else rows * FLOAT * hidden
+    return training_examples(run.task, run.held_out) * row
+
+
+def needed(plan: Plan, runs: Sequence[Run], workers: int) -> dict[str, int]:
+    """The bytes that these runs will take, by kind of file."""
+    hidden = plan.suite.encoder.hidden_size
+    predictions = sum(
+        3 * sum(run.task.dev.values()) * (PER_PREDICTION + FLOAT * run.task.outputs) + PER_RUN for run in runs
+    )
+    checkpoints = sorted((_checkpoint(run) for run in runs), reverse=True)[:workers]
+    tokens = {(run.source.fingerprint, run.tokenizer.hash, run.max_length): _tokens(run) for run in runs}
+    outputs = {(run.predecessor, run.outputs): _outputs(run, hidden) for run in runs if run.needs()}
+    return {
+        "successors": sum(FLOAT * _model(run, run.layers) for run in runs if run.keep_successor),
+        "checkpoints": KEPT * sum(checkpoints),
+        "caches": sum(tokens.values()) + sum(outputs.values()),
+        "predictions and logs": predictions,
+    }
+
+
+def check(plan: Plan, runs: Sequence[Run], store: Store, workers: int) -> None:
+    """Raises `SuiteError` if the disk of the results folder is too small for these runs."""
+    if not runs:
+        return
+    parts = needed(plan, runs, workers)
+    cached = sum(file.stat().st_size for file in store.cache().rglob("*") if file.is_file())
+    parts["caches"] = max(0, parts["caches"] - cached)
+    total, free = sum(parts.values()), shutil.disk_usage(store.path).free
+    if total > free:
+        shares = ", ".join(f"{name} {size:,}" for name, size in parts.items() if size)
+        raise SuiteError(
+            f"{store.path}: {len(runs)} runs will take about {total:,} bytes ({shares}) and {free:,} are free: make "
+            "room or choose another folder with --results"
+        )

@@ -1,0 +1,85 @@
+"""Check and find everything that is needed before the first run starts, in one call.
+
+    found = ready(plan, runs, store, workers, say)      # found.missing are the runs to execute
+
+It prepares the results folder, finds the runs that are not done, downloads data and encoders from the hub, checks the
+disk space, probes whether training is deterministic, and estimates times. Every problem raises a `SuiteError` here,
+before any run starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from benchmarks.base.errors import SuiteError
+from benchmarks.machine.workers import default_workers
+from benchmarks.models.checks import fetch
+from benchmarks.plans.older_runs import older_runs
+from benchmarks.plans.run import Plan, Run
+from benchmarks.preflight import disk_space
+from benchmarks.preflight.cost import Estimate, estimates
+from benchmarks.preflight.determinism import probe_suite
+from benchmarks.preflight.step_times import known
+from benchmarks.runs.store import Store
+from benchmarks.tasks.data import load_splits
+from results.format.documents.run import Probe
+from results.format.errors import UserError
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Ready:
+    """`settled`: ids of finished runs. `missing`: the runs to execute, by `workers` at once. `probes`: results of the
+    determinism probe, by arm. `estimates`: by run id; None if this machine's step times are unknown."""
+
+    settled: frozenset[str]
+    missing: list[Run]
+    workers: int
+    probes: dict[str, Probe]
+    estimates: dict[str, Estimate] | None
+
+
+def ready(plan: Plan, runs: Sequence[Run], store: Store, workers: int | None, say: Say) -> Ready:
+    """Prepare to execute the unfinished `runs`. `workers`: None for the best number on this machine."""
+    refuse_random(plan)
+    settled = store.prepare(runs)
+    missing = fetched(plan, [run for run in runs if run.id not in settled], say)
+    at_once = min(workers or default_workers(plan.device), max(1, len(missing)))
+    if older := older_runs(runs, store.path):
+        say(older)
+    disk_space.check(plan, missing, store, at_once)
+    probes = probe_suite(plan, missing, say)
+    times = known(plan)
+    countable = settled | {run.id for run in missing}  # an arm that was left out may have no tokenizer
+    guesses = estimates([run for run in runs if run.id in countable], plan, store, times) if times else None
+    return Ready(settled, missing, at_once, probes, guesses)
+
+
+def refuse_random(plan: Plan) -> None:
+    """Raises `SuiteError` if the suite's encoder has random weights."""
+    if plan.encoder.random:
+        raise SuiteError("encoder.random is for plan and run --dry-run only: its numbers would mean nothing")
+
+
+def fetched(plan: Plan, runs: list[Run], say: Say) -> list[Run]:
+    """Download data and encoders that are on the hub, once for all workers. Returns the runs that can be executed; an
+    optional arm whose own checkpoint cannot be downloaded is left out with a warning."""
+    if not runs:
+        return runs
+    fetch(plan.encoder, plan.suite.encoder.sha256)
+    lost = set()
+    for name, encoder in {run.arm: run.encoder for run in runs if run.method == "pretrained"}.items():
+        arm = plan.suite.arms[name]
+        try:
+            fetch(encoder, arm.encoder.sha256 if arm.encoder else None)
+        except UserError as error:
+            if not arm.optional:
+                raise
+            say(f"warning: arm {name} is left out: {error}")
+            lost.add(name)
+    left = [run for run in runs if run.arm not in lost]
+    for source in {run.task.name: run.source for run in left}.values():
+        load_splits(source)
+    return left

@@ -1,0 +1,1 @@
+"""Doing one run and keeping what it leaves."""

@@ -1,0 +1,187 @@
+"""A suite's results folder. Run folders appear whole or not at all. docs/results.md has the format."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+from benchmarks.base.errors import SuiteError
+from benchmarks.base.stop import Stopped, lost
+from benchmarks.plans.run import Plan, Run
+from benchmarks.runs.suite_json import describe
+from benchmarks.tasks.table import AT_CHANCE
+from results.format import layout, staging
+from results.format.documents.codec import from_json, written
+from results.format.documents.run import Manifest, Outcome, Result
+from results.format.documents.speed import Speed
+from results.format.errors import ReportError
+from results.format.files import place_folder, replace_text
+from results.format.untrusted import load
+
+Record = TypeVar("Record")
+
+
+def _read(record: type[Record], path: Path) -> Record | None:
+    """A document of the results folder, None if it is missing. Raises `ReportError` for a broken one."""
+    return from_json(record, load(path), str(path)) if path.is_file() else None
+
+
+def _no_weights(run: Run, id_: str, result: Outcome | None) -> str:
+    """How the input run `id_`, which handed on no weights, ended, and what to do."""
+    first = id_ == run.predecessor
+    what = f"its predecessor {id_}" if first else f"the run that it starts from, {id_},"
+    if result is None or result.status == "done":
+        return f"{what} {'has lost its weights' if result else 'was not run'}: repeat the command, which runs it"
+    settings = "[predecessor] training" if first else f"arms.{run.arm}.training"
+    remedy = f"train it otherwise ({settings})" if result.status == "diverged" else "mend that and repeat the command"
+    return f"{what} {result.status}: {result.reason}; {remedy}"
+
+
+@dataclass(frozen=True)
+class Store:
+    """One suite's results folder."""
+
+    path: Path
+
+    def open(self) -> None:
+        """Create the folder. Raises `SuiteError` if it cannot be written to."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.path):
+                pass
+        except OSError as error:
+            why = f"cannot write results to {self.path} ({error.strerror or error})"
+            raise SuiteError(f"{why}: choose another folder with --results") from None
+
+    def prepare(self, runs: Sequence[Run]) -> frozenset[str]:
+        """Open the folder, and remove what dead workers of this machine and finished runs left behind. Returns the ids
+        of the runs that are settled."""
+        self.open()
+        staging.sweep(self.path)
+        settled = [run for run in runs if self.settled(run)]
+        self.forget_checkpoints(settled)
+        return frozenset(run.id for run in settled)
+
+    def result(self, run: Run) -> Outcome | None:
+        """The outcome of a run, None for an unfinished one."""
+        return _read(Result, self.path / run.folder / layout.RESULT)
+
+    def successor(self, run_folder: str) -> Path:
+        """The folder of the weights that a run hands on."""
+        return self.path / run_folder / layout.SUCCESSOR
+
+    def imported(self, run: Run) -> bool:
+        """Was the run imported from a bundle?"""
+        return (self.path / run.folder / layout.MARK).exists()
+
+    def stamp(self, run: Run) -> tuple[int, int] | None:
+        """A value that changes whenever result.json is replaced; None without one."""
+        folder = self.path / run.folder
+        try:
+            os.listdir(folder.parent)  # opening a folder makes a network file system refresh it
+            found = (folder / layout.RESULT).stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns
+
+    def seconds(self, run: Run) -> float | None:
+        """Duration of a finished run from loading to writing, excluding the predecessor's outputs, which one run
+        computes for all."""
+        manifest = _read(Manifest, self.path / run.folder / layout.MANIFEST)
+        return (manifest.seconds.own or None) if manifest and manifest.seconds else None
+
+    def cannot_start(self, run: Run) -> str | None:
+        """Why a run cannot start: an input run has no weights, or its predecessor has learned nothing. Else None."""
+        for id_, place in ((run.predecessor, run.predecessor_folder), (run.start, run.start_folder)):
+            if id_ is None or place is None:
+                continue
+            result = _read(Result, self.path / place / layout.RESULT)
+            if result is None or result.status != "done" or not self.successor(place).is_dir():
+                return _no_weights(run, id_, result)
+            # The last checkpoint, because the best of many evaluations may be above chance by luck.
+            last = result.last
+            if last and id_ == run.predecessor and run.stop_at_chance and AT_CHANCE in last.flags:
+                return (
+                    f"its predecessor {id_} scores {last.score:.1f} on dev, {AT_CHANCE}: train it longer or "
+                    'otherwise ([predecessor] training), or set predecessor.at_chance = "allow"'
+                )
+        return None
+
+    def settled(self, run: Run) -> bool:
+        """Is the run finished? A diverged run would diverge again, but a failed one (memory, disk) may succeed."""
+        result = self.result(run)
+        if result is None or result.status == "failed":
+            return False
+        kept = self.successor(run.folder).is_dir()
+        return kept or not run.keep_successor or result.status == "diverged"
+
+    def cache(self) -> Path:
+        return self.path / layout.CACHE
+
+    def checkpoints(self, run: Run) -> Path:
+        """The folder of a run's checkpoints while it trains."""
+        return self.path / layout.CHECKPOINTS / run.id
+
+    def start(self) -> Path:
+        """An empty folder to fill for a run; `finish` moves it into place."""
+        return staging.stage(self.path)
+
+    def finish(self, run: Run, filled: Path) -> None:
+        """Move a filled folder into place in one rename, replacing an earlier, failed attempt.
+
+        Raises `Stopped`, and changes nothing, if another runner has taken or finished the run.
+        """
+        if lost() or self.settled(run):
+            self.discard()
+            raise Stopped("another runner has taken this run")
+        final = self.path / run.folder
+        final.parent.mkdir(parents=True, exist_ok=True)
+        filled.chmod(0o755)
+        if final.exists():
+            final.rename(self.start() / "earlier")
+        try:
+            place_folder(filled, final)
+        except OSError as error:
+            self.discard()
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):  # another runner was faster
+                raise Stopped("another runner has finished this run") from None
+            raise
+        self.discard()
+
+    def discard(self) -> None:
+        """Remove the folders that this process began to fill."""
+        staging.discard(self.path)
+
+    def forget_checkpoints(self, runs: Iterable[Run]) -> None:
+        """Remove the checkpoints of done runs that were killed before they could remove them."""
+        for run in runs:
+            folder = self.checkpoints(run)
+            if folder.is_dir() and (result := self.result(run)) and result.status == "done":
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def sweep(self) -> None:
+        """Remove half-filled folders of this machine's dead workers."""
+        staging.sweep(self.path)
+
+    def write_suite(self, plan: Plan) -> None:
+        replace_text(self.path / layout.SUITE, written(describe(plan)))
+
+    def speed_is_current(self, key: str, subject: str) -> bool:
+        """Was speed.json measured under the settings of `key`, or is it a whole matrix of the same `subject`?"""
+        try:
+            found = _read(Speed, self.path / layout.SPEED) or Speed()
+        except ReportError:
+            return False
+        whole = found.matrix is True and found.complete is True
+        return found.key == key or (whole and found.subject == subject)
+
+    def write_speed(self, timing: Speed, key: str, matrix: bool = False) -> None:
+        """Write speed.json. An interrupted timing gets no key, so that it is measured again."""
+        keyed = replace(timing, key=key if timing.complete else None, matrix=matrix)
+        replace_text(self.path / layout.SPEED, written(keyed))

@@ -1,0 +1,57 @@
+"""suite.json: the description of a suite in its results folder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.plans.run import Plan
+from benchmarks.suites import arms
+from benchmarks.suites.arms import PREDECESSOR, PREDECESSOR_ARM
+from benchmarks.tasks.table import find_task
+from results.format.documents.suite import Arm, Planned, Suite, SuiteEncoder, Task
+
+# settings that name folders of this machine are left out
+OWN_ENCODER: dict[str, Any] = dict(encoder={"path"})
+LOCAL = OWN_ENCODER | dict(data={"path"}, predecessor={"paths"})
+
+
+def describe(plan: Plan) -> Suite:
+    """The suite as a report needs it, with its planned runs."""
+    suite = plan.suite
+    encoder = suite.encoder
+    return Suite(
+        name=suite.name,
+        title=suite.title,
+        description=suite.description.strip(),
+        synthetic=suite.synthetic,
+        comparable=suite.comparison.comparable,
+        comparison=suite.comparison.reason,
+        table=suite.comparison.table,
+        protocol=suite.protocol,
+        statistic=suite.statistic,
+        held_out=suite.held_out,
+        unequal_budget=suite.unequal_budget,
+        steps=tuple(suite.steps),
+        x_title=suite.x_title,
+        encoder=SuiteEncoder(encoder.name, encoder.revision, encoder.layers, encoder.hidden_size),
+        successor_layers=suite.successor_layers,
+        tasks=tuple(_task(name) for name in suite.tasks),
+        arms=tuple(_arm(name, arm, plan) for name, arm in ((PREDECESSOR, PREDECESSOR_ARM), *suite.arms.items())),
+        seeds=tuple(suite.seeds),
+        predecessor_per_seed=suite.predecessor.per_seed,
+        runs=tuple(
+            Planned(run.id, run.task.name, run.arm, run.method, run.seed, run.trial, run.folder) for run in plan.runs
+        ),
+        resolved=suite.model_dump(mode="json", exclude=LOCAL | dict(arms=dict.fromkeys(suite.arms, OWN_ENCODER))),
+    )
+
+
+def _task(name: str) -> Task:
+    task = find_task(name)
+    notes = tuple(task.notes)
+    return Task(name, task.title, task.published, task.score, task.in_macro, task.train_rows, task.dev, notes)
+
+
+def _arm(name: str, arm: arms.Arm, plan: Plan) -> Arm:
+    layers = min((run.layers for run in plan.runs if run.arm == name), default=None)
+    return Arm(name, arm.title, arm.method, layers, arm.published, arm.group, arm.x, tuple(arm.trials()))

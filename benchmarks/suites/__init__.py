@@ -1,0 +1,1 @@
+"""Suites: the TOML files, and how they are read and checked."""

@@ -1,0 +1,319 @@
+"""A suite: one TOML file that names encoder, tasks, arms, seeds, training and device. It is validated before any run.
+
+    suite = load_suite("minilm", overrides=["seeds=[1]", "training.epochs=1"])
+
+A suite may extend another: with `extends = "paper"` it takes from `paper` every key that it does not set itself.
+Sections are merged key by key, but `comparison` and `arms` are replaced as a whole, and a suite with its own arms does
+not take the base's per-task options.
+
+The methods validate their own options (`baselines`). Overrides of `[training]` per task, arm or predecessor are merged
+and validated here, so that a suite that loads can also be planned.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PrivateAttr, ValidationError, model_validator
+
+from baselines.method import Method
+from benchmarks.base.config import Config, Slug, first_line
+from benchmarks.base.errors import ROOT, SuiteError, nearest
+from benchmarks.machine.settings import Device
+from benchmarks.models.settings import Encoder
+from benchmarks.suites.arms import PREDECESSOR, PREDECESSOR_ARM, PRESETS, Arm, check_budgets, overlaid
+from benchmarks.suites.speed import Speed
+from benchmarks.tasks.settings import Data
+from benchmarks.tasks.table import find_task
+from benchmarks.training.settings import Training
+from results.format import limits
+from results.format.limits import check_size
+
+FOLDER = ROOT / "benchmarks" / "suites"
+
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+class Predecessor(Config):
+    """The predecessor of each task: the whole encoder, fine-tuned."""
+
+    per_seed: bool = False
+    """Train one predecessor per seed instead of one that all methods and seeds share."""
+    seed: Seed | None = None
+    """Seed of the shared predecessor. Default: the suite's first."""
+    training: dict[str, Any] = {}
+    """Overrides `[training]` for the predecessor."""
+    paths: dict[str, str] = {}
+    """Folders of already fine-tuned models by task, used as they are."""
+    at_chance: Literal["stop", "allow"] = "stop"
+    """`"stop"` trains nothing from a predecessor that is no better on dev than a constant answer, because Theseus would
+    keep its head unchanged. `"allow"` trains from it all the same."""
+
+
+class TaskSettings(Config):
+    """What differs on one task."""
+
+    training: dict[str, Any] = {}
+    """Overrides `[training]` on this task, for the predecessor and every arm."""
+    options: dict[str, dict[str, Any]] = {}
+    """Overrides options by arm: `options.theseus = {...}`."""
+    max_length: Annotated[int, Field(ge=4, le=8192)] | None = None
+    """Tokens at which an example is cut. Default: 48 for synthetic tasks, 256 for QNLI, else 128."""
+
+
+class Comparison(Config):
+    """Whether this suite's numbers may be compared with the paper's."""
+
+    comparable: bool = False
+    """`true` where values may be compared; with `false` the report compares directions only."""
+    reason: str
+    """Why, or why not; the report prints it."""
+    table: Literal[2, 4, 5, 6, 7] | None = None
+    """The paper's table whose numbers the report shows beside this suite's."""
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """One arm (or the predecessor) on one task in one trial. `modules`: the depth that the suite asks of its successor.
+    `trainable_parameters`: the declared number. `first`: the task on which the arm compresses, if on this task it only
+    fine-tunes the result."""
+
+    arm: str
+    name: str  # the method's
+    method: Method
+    training: Training
+    modules: int
+    max_length: int
+    trainable_parameters: int | None = None
+    first: str | None = None
+
+
+class Suite(Config):
+    """The whole file."""
+
+    name: Slug
+    """The name of its results folder: small letters, digits and `-`."""
+    title: str
+    """The report's heading."""
+    description: str
+    """A paragraph for the top of the report."""
+    tasks: Annotated[list[str], Field(min_length=1)]
+    """GLUE: `cola`, `mnli`, `mrpc`, `qnli`, `qqp`, `rte`, `sst2`, `stsb`, `wnli`. Synthetic: `syn-cola`, `syn-mnli`,
+    `syn-sst2`, `syn-stsb`."""
+    seeds: Annotated[list[Seed], Field(min_length=1)]
+    """Every arm runs once per task and seed."""
+    successor_layers: Annotated[int, Field(ge=1)]
+    """Depth of the successors; it must divide the encoder's."""
+    protocol: Literal["last", "selected", "held_out"] = "last"
+    """The checkpoint that is reported: the last one, the best on dev (the paper's way), or the best on `held_out`."""
+    statistic: Literal["mean", "median"] = "mean"
+    """What the main table shows over seeds."""
+    held_out: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """Share of the training set that no run trains on; it can choose a checkpoint."""
+    unequal_budget: bool = False
+    """Allow arms with different numbers of trials; the report says so."""
+    keep_successors: bool = False
+    """Keep the successors' weights after their runs."""
+    strict: bool = False
+    """Start nothing on a machine where training does not repeat bit for bit."""
+    comparison: Comparison
+    """Whether the paper's numbers may be compared."""
+    encoder: Encoder
+    """The pretrained encoder."""
+    data: Data = Data()
+    """Where GLUE comes from."""
+    device: Device = Device()
+    """The device and its arithmetic."""
+    training: Training = Training()
+    """The optimizer loop."""
+    predecessor: Predecessor = Predecessor()
+    """How the predecessors are trained."""
+    arms: Annotated[dict[Slug, Arm], Field(min_length=1)]
+    """The methods to compare, by name."""
+    steps: list[str] = []
+    """Arms in an order in which each changes one thing; the report then shows what each change is worth."""
+    x_title: str | None = None
+    """Title of the x axis of a sweep's figure."""
+    task: dict[str, TaskSettings] = {}
+    """What differs on one task, by task."""
+    speed: Speed | None = None
+    """Inference timing. Without the section `reproduce` times nothing."""
+    _resolved: dict[tuple[str, str, int], Resolved] = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Suite:
+        for kind, values in (("task", self.tasks), ("seed", self.seeds)):
+            if len(set(values)) != len(values):
+                raise ValueError(f"a {kind} is listed twice: {values}")
+        for name in (*self.tasks, *self.task, *self.predecessor.paths):
+            find_task(name)
+        if PREDECESSOR in self.arms:
+            raise ValueError("the predecessor is not an arm: write its settings in [predecessor]")
+        if self.protocol == "held_out" and not self.held_out:
+            raise ValueError("protocol = held_out needs held_out above 0, the share of the training set that chooses")
+        if not self.successor_layers < self.encoder.layers or self.encoder.layers % self.successor_layers:
+            raise ValueError(
+                f"successor_layers = {self.successor_layers} does not divide the encoder's {self.encoder.layers} layers"
+            )
+        check_budgets(self.arms, self.unequal_budget)
+        self._check_arms()
+        return self
+
+    def _check_arms(self) -> None:
+        for name, arm in self.arms.items():
+            if arm.intermediate and arm.intermediate.task not in self.tasks:
+                raise ValueError(f"arms.{name}.intermediate.task: the suite has no task {arm.intermediate.task!r}")
+        for name in self.steps:
+            if name not in self.arms:
+                raise ValueError(f"steps: no arm {name!r}: {nearest(name, self.arms)}")
+        for task, settings in self.task.items():
+            for name in settings.options:
+                if name not in self.arms:
+                    raise ValueError(f"task.{task}.options: no arm {name!r}: {nearest(name, self.arms)}")
+        for task in self.tasks:
+            self.resolve(task, PREDECESSOR)
+            for name, arm in self.arms.items():
+                for trial in range(len(arm.trials())):
+                    resolved = self.resolve(task, name, trial)
+                    try:
+                        resolved.method.check(self.encoder.layers, resolved.modules)
+                    except ValueError as error:
+                        raise ValueError(f"arms.{name}: {error}") from None
+
+    def resolve(self, task: str, arm: str, trial: int = 0) -> Resolved:
+        """The settings of one arm (or the predecessor) on one task in one trial; each is resolved once."""
+        key = task, arm, trial
+        if key not in self._resolved:
+            self._resolved[key] = self._predecessor(task) if arm == PREDECESSOR else self._arm(task, arm, trial)
+        return self._resolved[key]
+
+    def _predecessor(self, task: str) -> Resolved:
+        training = self._training(task, "predecessor.training", self.predecessor.training)
+        method = PREDECESSOR_ARM.build()
+        return Resolved(PREDECESSOR, PREDECESSOR, method, training, self.encoder.layers, self._max_length(task))
+
+    def _arm(self, task: str, name: str, trial: int) -> Resolved:
+        arm, own = self.arms[name], self._own_options(task, name)
+        first = arm.intermediate.task if arm.intermediate and arm.intermediate.task != task else None
+        try:
+            if own:
+                arm = arm.model_copy(update={"options": overlaid(arm.options, own)})
+            arm = arm.at_trial(trial)
+        except ValueError as error:
+            raise ValueError(f"task.{task}.options.{name}: {error}") from None
+        section = arm.training
+        if first is not None and arm.intermediate is not None:  # here it fine-tunes the successor from another task
+            section = arm.intermediate.training
+            arm = arm.model_copy(update={"method": "pretrained", "options": {}})
+        training = self._training(task, f"arms.{name}.training", section)
+        modules = self.arms[name].layers or self.successor_layers
+        return Resolved(
+            name, arm.method, arm.build(), training, modules, self._max_length(task), arm.trainable_parameters, first
+        )
+
+    def _own_options(self, task: str, arm: str) -> dict[str, Any]:
+        return self.task[task].options.get(arm, {}) if task in self.task else {}
+
+    def _training(self, task: str, where: str, section: dict[str, Any]) -> Training:
+        """`[training]` with the overrides of the task and those of `section`, whose key is `where`."""
+        own = self.task[task].training if task in self.task else {}
+        merged = self.training.model_dump()
+        for place, override in ((f"task.{task}.training", own), (where, section)):
+            try:
+                Training.model_validate(override)
+            except ValidationError as error:
+                raise ValueError(f"{place}: {first_line(error)}") from None
+            merged |= override
+        return Training.model_validate(merged)
+
+    def _max_length(self, task: str) -> int:
+        settings = self.task.get(task)
+        return (settings and settings.max_length) or find_task(task).max_length
+
+    @property
+    def intermediate_tasks(self) -> list[str]:
+        """The tasks on which an arm compresses before it fine-tunes the result on the others."""
+        return sorted({arm.intermediate.task for arm in self.arms.values() if arm.intermediate})
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether any task's data is generated."""
+        return any(find_task(name).synthetic for name in self.tasks)
+
+
+def available() -> list[str]:
+    """The names of the built-in suites."""
+    return sorted(path.stem for path in FOLDER.glob("*.toml") if path != PRESETS)
+
+
+def suite_path(name: str) -> Path:
+    """The file of a built-in suite, or of a `.toml` path. Raises `SuiteError` if there is none."""
+    path = Path(name) if name.endswith(".toml") or os.sep in name else FOLDER / f"{name}.toml"
+    if not path.is_file() or path == PRESETS:
+        raise SuiteError(f"no suite {name!r}: {nearest(name, available())} Or give the path of a .toml file")
+    return path
+
+
+def _set(tree: dict[str, Any], override: str) -> None:
+    """Apply one `key.sub=value`; the value is TOML, or a bare string."""
+    key, separator, text = override.partition("=")
+    if not separator or not key.strip():
+        raise SuiteError(f"--set {override!r}: write key=value, for example training.epochs=1")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except (ValueError, RecursionError):
+        value = text.strip()
+    *parents, last = key.strip().split(".")
+    for part in parents:
+        tree = tree.setdefault(part, {})
+        if not isinstance(tree, dict):
+            raise SuiteError(f"--set {override!r}: {part!r} is not a section")
+    tree[last] = value
+
+
+def _read(path: Path, extending: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """A suite file as plain data, merged on top of the one that it extends."""
+    if path.resolve() in extending:
+        raise SuiteError(f"{path.name}: extends makes a circle: {' -> '.join(p.stem for p in extending)}")
+    check_size(path, limits.SUITE, "suite file")
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:  # ValueError also for whole numbers with thousands of digits
+        raise SuiteError(f"{path}: not a TOML file: {error}") from None
+    parent = tree.pop("extends", None)
+    if parent is None:
+        return tree
+    if not isinstance(parent, str):
+        raise SuiteError(f"{path.name}: extends = {parent!r}: name one suite")
+    beside = path.parent / f"{parent}.toml"
+    place = beside if beside.is_file() and beside != path else suite_path(parent)
+    base = _read(place, (*extending, path.resolve()))
+    merged = overlaid(base, tree)
+    if "comparison" in tree:
+        merged["comparison"] = tree["comparison"]
+    if "arms" in tree:
+        merged |= {"arms": tree["arms"], "steps": tree.get("steps", [])}
+        own = tree.get("task", {})
+        merged["task"] = overlaid(_without_options(base.get("task", {})), own) if isinstance(own, dict) else own
+    return merged
+
+
+def _without_options(sections: dict[str, Any]) -> dict[str, Any]:
+    return {task: {key: value for key, value in found.items() if key != "options"} for task, found in sections.items()}
+
+
+def load_suite(name: str, overrides: Sequence[str] = ()) -> Suite:
+    """Read, override and validate a suite. Raises `SuiteError`, one line with the file and the key."""
+    path = suite_path(name)
+    tree = _read(path)
+    for override in overrides:
+        _set(tree, override)
+    try:
+        return Suite.model_validate(tree)
+    except ValidationError as error:
+        raise SuiteError(f"{path.name}: {first_line(error)}") from None

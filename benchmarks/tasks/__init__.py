@@ -1,0 +1,1 @@
+"""Tasks: their data, metrics and token lengths."""

@@ -1,0 +1,1 @@
+"""The paper's claims and numbers held against the results."""

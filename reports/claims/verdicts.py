@@ -1,0 +1,329 @@
+"""The verdict of a suite on each published claim: reproduced, refuted, undecided, or not comparable.
+
+    found, absent = verdicts(Differences(estimator))
+    found[0].word, found[0].parts[0].p
+
+Order claims ("Theseus above PKD") are decided by the paired difference, two-sided, after Holm over their family: the
+tasks of a per-task claim, or all claims about the macro score that apply to the suite. Ratio claims are decided by
+equivalence within the margin that the claim states (TOST). A suite with another encoder or depth cannot judge values,
+but it tests the direction of an order claim and labels it as directional. Seeds are averaged by their mean, because no
+exact test exists for the paper's medians.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from reports.claims.matching import matched, scope
+from reports.statistics.bootstrap import Estimate
+from reports.statistics.cells import MACRO, Cells
+from reports.statistics.differences import Differences
+from reports.statistics.power import seeds_for_equivalence, seeds_needed
+from reports.statistics.significance import ALPHA, bootstrap_p, holm, sign_flip
+from reports.timing.matrix import PAPER_LAYERS, plain
+from reports.words import signed
+from results.format.published_numbers import claims
+from results.format.records import Arm, Condition, Results
+from results.format.untrusted import real, text
+
+Word = Literal["reproduced", "refuted", "undecided", "not comparable"]
+Claim = Mapping[str, Any]
+Tasks = Sequence[tuple[str, str, float | None]]  # name, title and printed number
+Pair = tuple[Arm, Arm]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One decision: on a task, the macro or a timing condition. Differences are in points.
+
+    `p` is after Holm over `family`. `sign_flip` needs no normality and is None below two seeds. `sentence` says why
+    nothing can be decided; `more` is the number of additional seeds that would decide.
+    """
+
+    title: str
+    word: Word
+    mean: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+    p: float | None = None
+    raw_p: float | None = None
+    family: int = 1
+    basis: str = ""
+    sign_flip: float | None = None
+    sign_flip_least: float | None = None
+    bootstrap: float | None = None
+    published: float | None = None
+    sentence: str = ""
+    more: int | None = None
+    estimate: Estimate | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A claim and the suite's verdict on it. `label` is empty where like is compared with like."""
+
+    claim: Claim
+    word: Word
+    label: str
+    parts: tuple[Part, ...]
+    arms: Pair
+
+    @property
+    def counts(self) -> str:
+        """`5 reproduced, 3 undecided` over the parts of a per-task claim."""
+        words: tuple[Word, ...] = ("reproduced", "refuted", "undecided")
+        tally = [(sum(part.word == word for part in self.parts), word) for word in words]
+        return ", ".join(f"{count} {word}" for count, word in tally if count)
+
+
+@dataclass(frozen=True)
+class Absent:
+    """A claim that the suite cannot judge, and the reason."""
+
+    claim: Claim
+    why: str
+
+
+def verdicts(compared: Differences) -> tuple[list[Verdict], list[Absent]]:
+    """Every published claim, judged or absent, in the order of the claims file."""
+    found: list[Verdict] = []
+    absent: list[Absent] = []
+    for claim in claims():
+        answer = _verdict(compared, claim)
+        if isinstance(answer, Absent):
+            absent.append(answer)
+        else:
+            found.append(answer)
+    return _over_macro(found), absent
+
+
+def _verdict(compared: Differences, claim: Claim) -> Verdict | Absent:
+    results = compared.cells.results
+    if claim["split"] == "test":
+        return Absent(claim, "needs the test server")
+    if results.suite.synthetic and claim["kind"] != "order":
+        return Absent(claim, "a value, and the language here is made up")
+    arms = []
+    for name, layers in ((claim["arm"], claim.get("layers")), (claim["baseline"], claim.get("baseline_layers"))):
+        arm = matched(results.suite, name, layers)
+        if arm is None:
+            depth = f" with {layers} of {PAPER_LAYERS} layers" if layers else ""
+            return Absent(claim, f"no arm is {name}{depth}")
+        arms.append(arm)
+    pair = (arms[0], arms[1])
+    if claim["metric"] == "speed-up":
+        return _speed_up(results, claim, pair)
+    if claim["metric"] == "parameters":
+        return _parameters(results, claim, pair)
+    tasks = _tasks(compared.cells, claim)
+    if not tasks:
+        has = "fewer than two macro tasks" if claim["tasks"] == ["Macro"] else "none of this claim's tasks"
+        return Absent(claim, f"the suite has {has}")
+    if claim["kind"] == "order":
+        return _order(compared, claim, pair, tasks)
+    return _ratio(compared, claim, pair, tasks)
+
+
+def _tasks(cells: Cells, claim: Claim) -> Tasks:
+    """The tasks of the claim that the suite has."""
+    printed = claim.get("published")
+    values = printed if isinstance(printed, Sequence) else [printed] * len(claim["tasks"])
+    suite = cells.results.suite
+    by_title = {t.published: t for t in suite.tasks if t.published and not suite.synthetic}
+    found = []
+    for title, value in zip(claim["tasks"], values, strict=True):
+        if title == "Macro" and len(cells.macro_tasks) > 1:
+            found.append((MACRO, "Macro", value))
+        elif title in by_title:
+            found.append((by_title[title].name, title, value))
+    return found
+
+
+def _order(compared: Differences, claim: Claim, pair: Pair, tasks: Tasks) -> Verdict | Absent:
+    suite = compared.cells.results.suite
+    parts = [
+        replace(_order_part(compared, task, title, pair), published=None if suite.synthetic else value)
+        for task, title, value in tasks
+    ]
+    if all(part.n == 0 for part in parts):
+        return Absent(claim, "no seed has a score of both arms yet")
+    parts, reason = _with_holm(parts), scope(suite, claim, len(tasks))
+    label = reason if not reason or reason.startswith("on ") else f"directional: {reason}"
+    return Verdict(claim, _overall(parts), label, tuple(parts), pair)
+
+
+def _order_part(compared: Differences, task: str, title: str, pair: Pair) -> Part:
+    """The paired difference of two arms before Holm: `raw_p` and everything else that is independent of the family."""
+    one, other = (arm.name for arm in pair)
+    seen = compared.of(task, one, other)
+    estimate = seen.estimate
+    flip = sign_flip(seen.values) if seen.n > 1 else None
+    drawn = compared.estimator.bootstrap_draws(task, one, other)
+    part = Part(
+        title,
+        "undecided",
+        mean=seen.mean,
+        n=seen.n,
+        basis=estimate.basis if estimate else "",
+        sign_flip=flip.p if flip else None,
+        sign_flip_least=flip.smallest if flip else None,
+        bootstrap=bootstrap_p(seen.mean, drawn) if drawn is not None and seen.mean is not None else None,
+    )
+    if estimate is None:
+        return replace(part, sentence=_no_interval(seen.n))
+    low, high = estimate.interval()
+    return replace(part, low=low, high=high, raw_p=estimate.p(), estimate=estimate)
+
+
+def _with_holm(parts: Sequence[Part]) -> list[Part]:
+    """Decide the parts after Holm over those that have a p value; a part without one stays undecided."""
+    tested = [i for i, part in enumerate(parts) if part.raw_p is not None]
+    adjusted = dict(zip(tested, holm([parts[i].raw_p or 0.0 for i in tested]), strict=True))
+    return [_decided(part, adjusted[i], len(tested)) if i in adjusted else part for i, part in enumerate(parts)]
+
+
+def _decided(part: Part, p: float, family: int) -> Part:
+    estimate = part.estimate
+    if estimate is None:
+        return part
+    word: Word = "undecided"
+    if p <= ALPHA:
+        word = "reproduced" if estimate.mean > 0 else "refuted"
+    needed = seeds_needed(estimate.mean, estimate.sd, estimate.example_part, tests=family)
+    more = None if needed is None else max(1, needed - estimate.n)
+    return replace(part, word=word, p=p, family=family, more=more)
+
+
+def _over_macro(found: Sequence[Verdict]) -> list[Verdict]:
+    """Decide claims about the macro score as one family, because a reader takes the list as a whole."""
+    macro = [v for v in found if v.claim["kind"] == "order" and v.claim["tasks"] == ["Macro"]]
+    parts = _with_holm([v.parts[0] for v in macro])
+    new = {v.claim["id"]: replace(v, word=part.word, parts=(part,)) for v, part in zip(macro, parts, strict=True)}
+    return [new.get(v.claim["id"], v) for v in found]
+
+
+def _overall(parts: Sequence[Part]) -> Word:
+    """A claim about every task is refuted if one part is, and reproduced if all parts are."""
+    words = [part.word for part in parts]
+    if "refuted" in words:
+        return "refuted"
+    return "reproduced" if all(word == "reproduced" for word in words) else "undecided"
+
+
+def _ratio(compared: Differences, claim: Claim, pair: Pair, tasks: Tasks) -> Verdict | Absent:
+    task, title, _ = tasks[0]
+    one, other = (arm.name for arm in pair)
+    estimate = compared.estimator.ratio(task, one, other)
+    seen = compared.of(task, one, other)
+    if seen.n == 0:
+        return Absent(claim, "no seed has a score of both arms yet")
+    label = scope(compared.cells.results.suite, claim, len(tasks))
+    part = Part(title, "undecided", n=seen.n, published=claim["published"])
+    if estimate is None:
+        part = replace(part, sentence=_no_interval(seen.n))
+    else:
+        low, high = estimate.interval()
+        part = replace(part, mean=estimate.mean, low=low, high=high, n=estimate.n, basis=estimate.basis)
+        if not label:
+            part = _equivalence(part, estimate, claim)
+    word: Word = "not comparable" if label else part.word
+    return Verdict(claim, word, label, (replace(part, word=word),), pair)
+
+
+def _equivalence(part: Part, estimate: Estimate, claim: Claim) -> Part:
+    p, verdict = estimate.tost(claim["margin"], claim["published"])
+    words: dict[str, Word] = {"equivalent": "reproduced", "different": "refuted", "undecided": "undecided"}
+    off = estimate.mean - claim["published"]
+    needed = seeds_for_equivalence(off, estimate.sd, claim["margin"], estimate.example_part)
+    more = None if needed is None else max(1, needed - part.n)
+    return replace(part, word=words[verdict], p=p, raw_p=p, more=more)
+
+
+def _speed_up(results: Results, claim: Claim, pair: Pair) -> Verdict | Absent:
+    """Decide each timing condition of the depth by itself; the claim is decided where all of them agree.
+
+    Only eager execution counts: other runtimes speed up both sides, and the paper mentions none.
+    """
+    depths = (pair[0].layers, pair[1].layers)
+    timed = [c for c in plain(results.speed) if (c.successor_layers, c.predecessor_layers) == depths]
+    if not timed:
+        return Absent(claim, "inference was not timed at this depth")
+    parts, label = [_timed(condition, claim) for condition in timed], scope(results.suite, claim, 0)
+    if label:
+        return Verdict(claim, "not comparable", label, tuple(replace(p, word="not comparable") for p in parts), pair)
+    words = {part.word for part in parts}
+    return Verdict(claim, words.pop() if len(words) == 1 else "undecided", "", tuple(parts), pair)
+
+
+def _timed(condition: Condition, claim: Claim) -> Part:
+    """Compare the interval over rounds with the margin: it is wholly inside, wholly outside, or neither."""
+    device = text(condition.device_name or condition.device, 40)
+    threads, precision, batch, length = (
+        text(value, 9) for value in (condition.threads, condition.precision, condition.batch_size, condition.length)
+    )
+    where = f"{device}, {threads} thread(s), {precision}, batch {batch}, length {length}"
+    ratio, low, high = (real(value) for value in (condition.ratio, condition.ratio_low, condition.ratio_high))
+    word: Word = "undecided"
+    least, most = claim["published"] - claim["margin"], claim["published"] + claim["margin"]
+    if low is not None and high is not None and condition.decided is True:
+        word = "reproduced" if least <= low and high <= most else "refuted" if high < least or low > most else word
+    rounds = real(condition.rounds)
+    return Part(
+        text(where, 100), word, ratio, low, high, int(rounds or 0), basis="rounds", published=claim["published"]
+    )
+
+
+def _parameters(results: Results, claim: Claim, pair: Pair) -> Verdict | Absent:
+    """The ratio of counted parameters, with head and pooler as in result.json; the median over tasks."""
+    sizes = []
+    for task in results.suite.tasks:
+        counted = [
+            next((run.parameters for run in results.of(task.name, arm.name) if run.parameters), None) for arm in pair
+        ]
+        if counted[0] and counted[1]:
+            sizes.append(counted[0] / counted[1])
+    if not sizes:
+        return Absent(claim, "no run states its parameters")
+    ratio = sorted(sizes)[len(sizes) // 2]
+    label = scope(results.suite, claim, 0)
+    word: Word = "reproduced" if abs(ratio - claim["published"]) <= claim["margin"] else "refuted"
+    word = "not comparable" if label else word
+    part = Part("Counted", word, ratio, ratio, ratio, 1, basis="a count", published=claim["published"])
+    return Verdict(claim, word, label, (part,), pair)
+
+
+def _no_interval(n: int) -> str:
+    if n == 1:
+        return "undecidable at this n: one seed has no spread"
+    return "no seed has a score of both" if n == 0 else "every seed gives the same difference"
+
+
+def flip_words(part: Part) -> str:
+    """The sign-flip test in words: its p, or that this number of seeds cannot decide it."""
+    if part.sign_flip is None or part.sign_flip_least is None:
+        return ""
+    least = part.sign_flip_least
+    return f"{part.sign_flip:.3g}" if least <= ALPHA else f"undecidable at this n (least {least:.3g})"
+
+
+def more_words(part: Part) -> str:
+    """The additional seeds that would decide an undecided part, in words."""
+    if part.word != "undecided":
+        return ""
+    if part.sentence or part.raw_p is None:
+        return part.sentence
+    if part.more is None:
+        return "not by seeds alone: too near the limit" + ("" if part.basis == "seeds" else " for this dev set")
+    return f"about {part.more} more seed{'' if part.more == 1 else 's'} at the spread seen"
+
+
+def shown(value: float | None, claim: Claim) -> str:
+    """A difference in points with its sign, a retention in per cent, or a ratio."""
+    if value is None:
+        return ""
+    if claim["kind"] == "order":
+        return signed(value)
+    return f"{100 * value:.1f} %" if claim["metric"] == "score" else f"{value:.2f}×"

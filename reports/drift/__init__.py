@@ -1,0 +1,1 @@
+"""The drift gate: results against an accepted baseline."""

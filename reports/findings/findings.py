@@ -1,0 +1,91 @@
+"""Everything that a report says about a results folder, computed once and frozen.
+
+    from results.format.reader import read
+    found = findings(read(Path("results/runs/minilm")))
+    found.table, found.differences, found.verdicts, found.ablation, found.timing, found.loyalties, found.environment
+
+The page, CSV and LaTeX only render it: each cell, difference and verdict has one value, which every place shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from reports.claims.ablation import Ablation, ablation
+from reports.claims.paper_numbers import Column
+from reports.claims.verdicts import Absent, Verdict, verdicts
+from reports.findings.constant_answers import ConstantCell, constant_cells
+from reports.findings.environment import Environment, environment
+from reports.findings.main_table import MainTable, main_table
+from reports.statistics.cells import Cells
+from reports.statistics.differences import Difference, Differences, comparisons, depth_leaders
+from reports.statistics.intervals import Estimator
+from reports.statistics.loyalty import Flips, Loyalty, all_flips, listed_pairs, loyalties
+from reports.timing.headline_setting import timing_for_figure
+from reports.timing.matrix import Matrix, matrix
+from results.format.documents.speed import Condition
+from results.format.predictions import Answers
+from results.format.records import Arm, Results
+from results.format.trials import Choice, choices
+
+
+@dataclass(frozen=True)
+class Findings:
+    """The findings on one results folder.
+
+    The answer is about the column `main`. `leaders`: the Theseus arm of each depth; `reference` is the first of them.
+    `timed`: the conditions of the one timing setting that is shown beside scores; `timing`: all of them. `answers`: the
+    stored predictions by task. `flips` covers every pair of arms, or every pair with one of `flips_of` if not empty.
+    """
+
+    results: Results
+    cells: Cells
+    table: MainTable
+    main: Column
+    leaders: Mapping[int | None, str]
+    reference: Arm | None
+    differences: tuple[Difference, ...]
+    verdicts: tuple[Verdict, ...]
+    absent: tuple[Absent, ...]
+    ablation: Ablation
+    choices: tuple[Choice, ...]
+    constant: tuple[ConstantCell, ...]
+    timing: Matrix
+    timed: tuple[Condition, ...]
+    answers: Mapping[str, Answers]
+    loyalties: tuple[Loyalty, ...]
+    flips: tuple[Flips, ...]
+    flips_of: tuple[str, ...]
+    environment: Environment
+
+
+def findings(results: Results) -> Findings:
+    """Compute everything; raises `ReportError` where predictions or timings do not follow the format."""
+    suite, cells = results.suite, Cells.of(results)
+    compared = Differences(Estimator(cells))
+    answers, timed = compared.estimator.answers, timing_for_figure(results)
+    table, leaders = main_table(cells, timed), depth_leaders(suite)
+    judged, absent = verdicts(compared)
+    flips_of = listed_pairs(suite, answers)
+    return Findings(
+        results=results,
+        cells=cells,
+        table=table,
+        main=next((column for column in table.columns if column.name == cells.main_task), table.columns[-1]),
+        leaders=leaders,
+        reference=suite.arm(next(iter(leaders.values()))) if leaders else None,
+        differences=tuple(comparisons(compared)),
+        verdicts=tuple(judged),
+        absent=tuple(absent),
+        ablation=ablation(compared, table.columns, table.paper == "beside"),
+        choices=tuple(choices(results)),
+        constant=tuple(constant_cells(cells)),
+        timing=matrix(results),
+        timed=timed,
+        answers=answers,
+        loyalties=tuple(loyalties(suite, answers)),
+        flips=tuple(all_flips(suite, answers, flips_of)),
+        flips_of=flips_of,
+        environment=environment(results),
+    )

@@ -1,0 +1,161 @@
+"""The answer in plain words: what was compared, what came out, and how sure that is.
+
+    sentences = headline(found)
+
+Every sentence is generated from numbers and names the number of seeds. An interval that includes zero is called
+undecided, not equal, and one seed decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reports.findings.findings import Findings
+from reports.statistics.cells import MACRO, Cell
+from reports.statistics.differences import Difference
+from reports.words import counted, listed, protocol_name, signed
+from results.format.published_numbers import paper_macro
+from results.format.records import Arm, Suite
+
+FEW = 6  # a two-sided sign-flip test cannot reach 5 % below six seeds: 2 / 2**5 = 0.0625
+MANY = 8  # a sentence lists at most this many arms
+RIVALS = {
+    "above": "It is above {}.",
+    "below": "It is below {}.",
+    "open": "It is not separated from {}: the interval includes zero.",
+    "flat": "Nothing is decided against {}: every seed gives the same difference, so the interval has no width.",
+    "single": "Nothing is decided against {}: one seed in common gives a difference and no interval.",
+    "none": "No seed has a score of both it and {} on every task yet.",
+}
+STEPS = {
+    "above": "Compared with the step before, the score is higher after {}.",
+    "below": "Compared with the step before, the score is lower after {}.",
+    "open": "Not separated from the step before: {}; the interval includes zero.",
+    "flat": "Nothing is decided for {}: every seed gives the same change, so the interval has no width.",
+    "single": "Nothing is decided for {}: one seed in common gives a change and no interval.",
+    "none": "No seed has a score of both {} and the step before on every task yet.",
+}
+
+
+def headline(found: Findings) -> list[str]:
+    """A few sentences, never empty."""
+    suite = found.results.suite
+    sentences, used = [_compared(suite)], []
+    if not found.leaders:
+        sentences.append("No arm is a Theseus arm, so no difference from it is shown.")
+    for leader in found.leaders.values():
+        rivals = [d for d in found.differences if d.reference == leader and _is_rival(found, d)]
+        sentences += _leader(found, leader, rivals)
+        used += rivals
+    changes = [step.change for step in found.ablation.steps if step.change is not None]
+    sentences += _sorted_out(STEPS, [(d, suite.arm(d.reference).title) for d in changes])
+    return sentences + _from_predecessor(found) + _swept(found) + _caution([*used, *changes])
+
+
+def _is_rival(found: Findings, d: Difference) -> bool:
+    """Whether the answer names a difference: it is on the main task, and not with a predecessor, step or sweep arm."""
+    suite = found.results.suite
+    arm = suite.arm(d.arm)
+    swept = arm.group is not None and arm.x is not None
+    return d.task == found.cells.main_task and not (arm.is_predecessor or swept or arm.name in suite.steps)
+
+
+def _leader(found: Findings, leader: str, rivals: Sequence[Difference]) -> list[str]:
+    """The score of a Theseus arm and its differences from the other arms of its depth."""
+    ours = found.cells.at(found.cells.main_task, leader)
+    suite = found.results.suite
+    title = suite.arm(leader).title
+    if ours.summary.n == 0:
+        where = "on every task" if ours.task == MACRO else "on the task"
+        return [f"No seed has a score of {title} {where} yet, so there is no overall answer."]
+    return [_level(found, ours, title), *_sorted_out(RIVALS, [(d, suite.arm(d.arm).title) for d in rivals])]
+
+
+def _compared(suite: Suite) -> str:
+    arms = [arm.title for arm in suite.arms if not arm.is_predecessor]
+    tasks = [task.title for task in suite.tasks]
+    where = f"{counted(len(tasks), 'synthetic task' if suite.synthetic else 'task')} ({listed(tasks)})"
+    seeds = counted(len(suite.seeds), "seed")
+    deep = suite.encoder.layers
+    depth = f" from {deep} to {listed([str(n) for n in suite.depths], 'or')} layers" if deep and suite.depths else ""
+    if not arms:
+        return f"No successor is planned in this suite; the predecessor runs on {where}."
+    ways = f"{counted(len(arms), 'way')} of shrinking an encoder{depth}"
+    named = f": {listed(arms)}" if len(arms) <= MANY else ""
+    return f"{ways} on {where}, planned with {seeds} each{named}."
+
+
+def _level(found: Findings, ours: Cell, title: str) -> str:
+    suite = found.results.suite
+    what = f"{suite.statistic} of {counted(ours.summary.n, 'seed')}" if ours.summary.n > 1 else "one seed"
+    value = ours.summary.centre(suite.statistic) or 0.0
+    count = len(found.cells.macro_tasks)
+    over = f"Averaged over the {count} tasks" if ours.task == MACRO else f"On {found.main.title}"
+    sentence = f"{over}, {title} scores {value:.1f} ({what}, {protocol_name(suite.protocol)} checkpoint)"
+    deep = next((arm for arm in suite.arms if arm.is_predecessor), None)
+    top = found.cells.at(ours.task, deep.name).summary.centre(suite.statistic) if deep else None
+    if deep is None or not top:
+        return f"{sentence}."
+    paper = _paper_retention(suite, ours, deep)
+    return f"{sentence}, which is {100 * value / top:.1f} % of the predecessor's {top:.1f}{paper}."
+
+
+def _paper_retention(suite: Suite, ours: Cell, deep: Arm) -> str:
+    """The retention by the paper's numbers over the same tasks, where like is compared with like."""
+    if suite.synthetic or not suite.comparable:
+        return ""
+    arm = suite.arm(ours.arm)
+    tasks = [t.published for t in suite.tasks if (t.in_macro if ours.task == MACRO else t.name == ours.task)]
+    above, below = (paper_macro(a.published, a.layers, tasks, table=suite.table) for a in (arm, deep))
+    return f" (the paper's numbers give {100 * above / below:.1f} %)" if above and below else ""
+
+
+def _sorted_out(shapes: dict[str, str], found: Sequence[tuple[Difference, str]]) -> list[str]:
+    """One sentence per verdict, each difference named with its interval and its number of seeds."""
+    groups: dict[str, list[str]] = {key: [] for key in shapes}
+    for d, name in found:
+        if d.mean is None:
+            groups["none"].append(name)
+        elif d.low is None or d.high is None:
+            groups["single"].append(f"{name} ({signed(d.mean)})")
+        else:
+            span = f"{signed(d.mean)}, 95 % interval {signed(d.low)} to {signed(d.high)}, {d.n} seeds"
+            groups["flat" if d.low == d.high else d.verdict].append(f"{name} ({span})")
+    return [shape.format(listed(groups[key])) for key, shape in shapes.items() if groups[key]]
+
+
+def _from_predecessor(found: Findings) -> list[str]:
+    """The cost of each replaced module against the predecessor, for a suite beside table 5."""
+    at = found.table.columns.index(found.main)
+    changes = [(arm.title, row[at].ours) for arm, row in found.ablation.changes]
+    named = [f"{title} {signed(d.mean)} ({counted(d.n, 'seed')})" for title, d in changes if d.mean is not None]
+    return [f"The change from the predecessor, in points: {listed(named)}."] if named else []
+
+
+def _swept(found: Findings) -> list[str]:
+    """The lowest and highest point of each line of a sweep, with the caution that the highest is not a test result."""
+    suite, cells, said = found.results.suite, found.cells, []
+    for group, arms in found.ablation.lines.items():
+        points = [(cells.at(cells.main_task, arm.name).summary.centre(suite.statistic), arm.x) for arm in arms]
+        scored = sorted((value, x) for value, x in points if value is not None and x is not None)
+        if len(scored) > 1:
+            (low, at_low), (high, at_high) = scored[0], scored[-1]
+            said.append(
+                f"Along {suite.x_title or 'the swept setting'}, {group} runs from {low:.1f} at {at_low:g} to "
+                f"{high:.1f} at {at_high:g} over {len(scored)} points; the highest of several is partly high by chance."
+            )
+    return said
+
+
+def _caution(rivals: Sequence[Difference]) -> list[str]:
+    compared = [d for d in rivals if d.low is not None]
+    if not compared:
+        return []
+    fewest = min(d.n for d in compared)
+    if fewest >= FEW:
+        return []
+    found = max(d.detectable or 0.0 for d in compared)
+    said = f"{fewest} seeds are few: a true difference below about {found:.1f} points would often be missed"
+    if any(d.basis == "seeds" for d in compared):
+        said += ", and the intervals include only the spread between seeds, not the sampling of the dev set"
+    return [f"{said}."]

@@ -1,0 +1,225 @@
+"""One self-contained HTML page from a results folder, with tables as CSV and LaTeX beside it.
+
+    from reports.page.page import render
+    render(Path("results/runs/minilm"))        # …/report/report.html, table.csv, table.tex, verdicts.csv, flips.csv
+
+The page opens from disk. It has no script, font, image or address outside the file, and its content security policy
+forbids them. The same results give the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from reports.claims import ablation
+from reports.findings.findings import Findings, findings
+from reports.page import figures, loyalty_rows, sections, verdict_rows
+from reports.page.drawing import Style, legend_marker, line_marker
+from reports.page.headline import headline
+from reports.page.tables import to_csv, to_latex
+from reports.statistics.cells import MACRO
+from reports.statistics.differences import Difference
+from reports.timing.headline_setting import in_words
+from reports.words import decimals, signed
+from results.format import layout, trials
+from results.format.errors import ReportError
+from results.format.files import replace_text
+from results.format.reader import read
+from results.format.records import PROTOCOLS, Arm, Results
+
+TEMPLATES = Path(__file__).resolve().parents[1] / "templates"
+CHECKPOINTS = dict(zip(PROTOCOLS, ("last", "best on dev", "best on held-out data"), strict=True))
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the differences: `reference` minus `arm`, a cell per column."""
+
+    reference: Arm
+    arm: Arm
+    cells: list[Difference | None]
+
+
+def render(results_folder: Path, output: Path | None = None) -> Path:
+    """Write report.html and the files it links to into `output` (default `<results>/report`); return the page's path.
+
+    table.csv and table.tex hold the main table and verdicts.csv every claim in numbers. Where predictions are stored,
+    flips.csv lists the examples on which arms differ. Raises `ReportError` when the results cannot be read or the
+    output cannot be written.
+    """
+    found = findings(read(Path(results_folder)))
+    folder = Path(output) if output is not None else found.results.root / "report"
+    contents = {
+        "table.csv": to_csv(found.table),
+        "table.tex": to_latex(found.table),
+        "verdicts.csv": verdict_rows.to_csv(found.verdicts, found.absent),
+        "report.html": _page(found, folder),
+        "flips.csv": loyalty_rows.flips_csv(found),
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in contents.items():
+            if content is None:
+                (folder / name).unlink(missing_ok=True)
+            else:
+                replace_text(folder / name, content)
+    except OSError as error:
+        raise ReportError(f"{folder}: cannot be written ({error.strerror}); give another --output") from None
+    return folder / "report.html"
+
+
+def _page(found: Findings, output: Path) -> str:
+    """The page's text. It does not depend on the time of rendering, and on the place only in its relative links."""
+    loader = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    loader.filters |= {"decimals": decimals, "signed": signed, "verdict": ablation.verdict}
+    return loader.get_template("report.html.j2").render(_context(found, output) | _claims(found) | _loyalty(found))
+
+
+def _claims(found: Findings) -> dict[str, Any]:
+    """The claims: those that one number decides, those decided task by task, and those the suite cannot judge."""
+    return {
+        "verdicts": verdict_rows.rows(found.verdicts),
+        "by_task": verdict_rows.by_task(found.verdicts),
+        "claimed_tasks": verdict_rows.task_columns(found.verdicts),
+        "unspoken": verdict_rows.absent_lines(found.absent),
+        "unspoken_count": len(found.absent),
+    }
+
+
+def _loyalty(found: Findings) -> dict[str, Any]:
+    """Loyalty, calibration and flips, all empty where no predictions are stored."""
+    return {
+        "loyalty": loyalty_rows.grids(found),
+        "loyalty_tasks": [task for task in found.results.suite.tasks if task.name in found.answers],
+        "flips": loyalty_rows.flip_rows(found),
+        "flips_kept": found.flips_of,
+    }
+
+
+def _context(found: Findings, output: Path) -> dict[str, Any]:
+    results, table, main = found.results, found.table, found.main
+    suite = results.suite
+    shown = found.differences if any(d.mean is not None for d in found.differences) else ()
+    grid = _grid(found, shown)
+    title = suite.title
+    if suite.synthetic and "synthetic language, not GLUE" not in title:
+        title += " (synthetic language, not GLUE)"
+    return {
+        "title": title,
+        "suite": suite,
+        "results": results,
+        "done": sum(run.status == "done" for run in results.runs),
+        "answer": headline(found),
+        "table": table,
+        "checkpoint": CHECKPOINTS[table.protocol],
+        "keys": _keys(found),
+        "reference": found.reference,
+        "differences": grid,
+        "references": len({d.reference for d in shown}),
+        "flagged": any(entry.flagged for row in table.entries for entry in row),
+        "constant": found.constant,
+        "intervals": sum(d.low is not None for d in found.differences),
+        "joint_intervals": sum(d.low is not None and d.basis != "seeds" for d in found.differences),
+        "figures": _figures(found, grid),
+        "inference": found.timing,
+        "costs": sections.costs(found),
+        "selections": sections.selections(found),
+        "main": main.title,
+        "main_words": main.title.lower() if main.name == MACRO else main.title,
+        "main_at": table.columns.index(main),
+        "groups": sections.run_lines(found, output),
+        "missing": sections.missing(found),
+        "gaps": sum(run.status != "done" for run in results.runs),
+        **_origin(results),
+        "environment": found.environment,
+        **_experiment(found),
+    }
+
+
+def _origin(results: Results) -> dict[str, Any]:
+    """What was imported: how many runs, from which bundles, and whether the plan and the timing were."""
+    bundles = sorted({run.bundle for run in results.runs if run.bundle is not None})
+    return {
+        "imported_runs": sum(run.bundle is not None for run in results.runs),
+        "bundles": [bundle[:12] for bundle in bundles],
+        "imported_plan": layout.SUITE in results.imported,
+        "imported_speed": layout.SPEED in results.imported,
+    }
+
+
+def _experiment(found: Findings) -> dict[str, Any]:
+    """The parts that only some suites have: steps, changes from the predecessor, a search, held-out data."""
+    suite, changed = found.results.suite, found.ablation
+    return {
+        "steps": [(step, ablation.seeds_word(suite, step.change) if step.change else "") for step in changed.steps],
+        "whole_change": changed.whole_change,
+        "changes": changed.changes,
+        "choices": found.choices,
+        "budgets": trials.budgets(suite.arms) if suite.unequal_budget else [],
+        "held_out": "held_out" in found.results.protocols,
+        "speed_where": in_words(found.timed[0]) if found.timed else None,
+        "sweep": bool(changed.lines),
+    }
+
+
+def _keys(found: Findings) -> dict[str, list[tuple[str, str]]]:
+    """The legends as titles and markers: one of arms per place, because ids differ, and one of the lines of a sweep."""
+    style, arms = Style(found.results.suite.arms), found.table.arms
+    keys = {place: [(arm.title, legend_marker(style, arm, place)) for arm in arms] for place in ("latency", "curves")}
+    return keys | {"sweep": [(group, line_marker(i)) for i, group in enumerate(found.ablation.lines)]}
+
+
+def _grid(found: Findings, shown: Sequence[Difference]) -> list[Row]:
+    """Differences as rows of the main table's columns, predecessors last, because they are not rivals."""
+    table, suite = found.table, found.results.suite
+    by_key = {(d.reference, d.arm, d.task): d for d in shown}
+    pairs = dict.fromkeys((d.reference, d.arm) for d in shown)
+    order = {arm.name: (arm.is_predecessor, i) for i, arm in enumerate(table.arms)}
+    references = list(dict.fromkeys(reference for reference, _ in pairs))
+    ranked = sorted(pairs, key=lambda pair: (references.index(pair[0]), order[pair[1]]))
+    return [
+        Row(suite.arm(one), suite.arm(other), [by_key.get((one, other, c.name)) for c in table.columns])
+        for one, other in ranked
+    ]
+
+
+def _figures(found: Findings, grid: Sequence[Row]) -> dict[str, Any]:
+    columns, swept = found.table.columns, found.ablation.lines
+    style = Style(found.results.suite.arms)
+    tasks = [column for column in columns if column.name != MACRO]
+    steps = figures.steps_figure(style, found.ablation.steps, f"{found.main.title} score")
+    return {
+        "scores": _drawn([(c.title, figures.score_panel(found, style, c)) for c in columns]),
+        "differences": _drawn(_differences(style, grid, {column.name: column.title for column in columns})),
+        "losses": _drawn([(c.title, figures.curve_panel(found, style, c, "loss")) for c in tasks]),
+        "rates": _drawn([(c.title, figures.curve_panel(found, style, c, "rate")) for c in tasks]),
+        "latency": _drawn([("", figures.latency_figure(found, style))]),
+        "steps": _drawn([("", steps)]),
+        "sweep": _drawn([(c.title, figures.sweep_panel(found, c)) for c in columns] if swept else []),
+    }
+
+
+def _differences(style: Style, grid: Sequence[Row], titles: dict[str, str]) -> list[tuple[str, str | None]]:
+    several = len({row.reference.name for row in grid}) > 1
+    panels = []
+    for row in grid:
+        cells = [d for d in row.cells if d is not None]
+        title = f"{row.reference.title} − {row.arm.title}" if several else row.arm.title
+        panels.append((title, figures.difference_panel(style, row.arm, cells, titles)))
+    return panels
+
+
+def _drawn(panels: Sequence[tuple[str, str | None]]) -> list[tuple[str, str]]:
+    """The panels that show something."""
+    return [(title, svg) for title, svg in panels if svg is not None]

@@ -1,0 +1,161 @@
+"""The parts of the page that are neither the main table nor a figure, as plain rows for the template.
+
+The rows hold numbers already formatted, so that the template holds layout only and every number can be tested here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from reports.findings.findings import Findings
+from reports.statistics.cells import summarise
+from reports.words import decimals, duration, millions, signed
+from results.format import layout
+from results.format.records import PROTOCOLS, Arm, Results, Run
+
+Row = dict[str, Any]
+
+
+def costs(found: Findings) -> list[Row]:
+    """Parameters and training cost per arm over the runs that are done; the total includes every run of every trial."""
+    results = found.results
+    deep = next((arm for arm in results.suite.arms if arm.is_predecessor), None)
+    reference = _largest([run.parameters for run in _done(results, deep.name)]) if deep else None
+    return [_cost(results, arm, reference) for arm in found.table.arms]
+
+
+def _cost(results: Results, arm: Arm, reference: int | None) -> Row:
+    runs = _done(results, arm.name)
+    spent = sum(run.train_seconds or 0.0 for run in results.runs if run.arm == arm.name)
+    parameters = _largest([run.parameters for run in runs])
+    ratio = reference / parameters if reference and parameters else None
+    seconds = [run.train_seconds for run in runs if run.train_seconds is not None]
+    rates = [run.examples_per_second for run in runs if run.examples_per_second is not None]
+    memory = _largest([run.peak_memory_bytes for run in runs])
+    return {
+        "arm": arm,
+        "layers": "" if arm.layers is None else str(arm.layers),
+        "parameters": millions(parameters),
+        "fewer": f"{ratio:.2f}×" if ratio is not None and not arm.is_predecessor else "",
+        "trainable": millions(_largest([run.trainable_parameters for run in runs])),
+        "seconds": duration(sum(seconds) / len(seconds)) if seconds else "",
+        "total": duration(spent) if spent else "",
+        "rate": f"{sum(rates) / len(rates):,.0f}" if rates else "",
+        "memory": f"{memory / 1e9:.2f} GB" if memory else "",
+        "trials": str(len(arm.trials)),
+    }
+
+
+def selections(found: Findings) -> list[Row]:
+    """Per arm: dev evaluations per run, and the macro (or the only task) at every protocol's checkpoint.
+
+    `worth` is the score of the checkpoint chosen on dev minus that of the checkpoint chosen on held-out data.
+    """
+    return [_selection(found, arm) for arm in found.table.arms]
+
+
+def _selection(found: Findings, arm: Arm) -> Row:
+    counts = [run.evaluations for run in _done(found.results, arm.name) if run.evaluations is not None]
+    cells = [found.cells.at(found.cells.main_task, arm.name, protocol) for protocol in PROTOCOLS]
+    last, selected, held_out = (cell.summary.centre(found.results.suite.statistic) for cell in cells)
+    spread = f"{min(counts)} to {max(counts)}" if counts and min(counts) != max(counts) else str(*counts[:1])
+    gain = selected - last if selected is not None and last is not None else None
+    return {
+        "arm": arm,
+        "evaluations": spread,
+        "last": decimals(last, 1),
+        "selected": decimals(selected, 1),
+        "gain": signed(gain, 2),
+        "held_out": decimals(held_out, 1),
+        "worth": signed(_worth(cells[1].scores, cells[2].scores), 2),
+    }
+
+
+def _worth(on_dev: Mapping[int, float], held_out: Mapping[int, float]) -> float | None:
+    """The mean difference over the seeds that have both scores, so that a missing seed does not shift it."""
+    return summarise([on_dev[seed] - held_out[seed] for seed in sorted(on_dev.keys() & held_out.keys())]).mean
+
+
+def run_lines(found: Findings, output: Path) -> list[tuple[str, list[Row]]]:
+    """Every planned run grouped by task title, with links relative to the folder the page lies in."""
+    arms = {arm.name: (i, arm) for i, arm in enumerate(found.table.arms)}
+    groups = []
+    for column in found.table.columns:
+        planned = [run for run in found.results.runs if run.task == column.name]
+        runs = sorted(planned, key=lambda run: (arms[run.arm][0], run.trial, run.seed))
+        if runs:
+            groups.append((column.title, [_run_line(found, run, arms[run.arm][1], output) for run in runs]))
+    return groups
+
+
+def _run_line(found: Findings, run: Run, arm: Arm, output: Path) -> Row:
+    root = found.results.root
+    selected_step = run.selected.step if run.selected else None
+    steps = "" if run.steps is None else f"{run.steps:,}"
+    flags = {flag for protocol in PROTOCOLS if (c := run.at(protocol)) for flag in c.flags}
+    chosen = len(arm.trials) > 1 and run.trial == found.cells.at(run.task, arm.name).runs[0].trial
+    return {
+        "run": run,
+        "arm": arm,
+        **{protocol: decimals(run.score(protocol), 2) for protocol in PROTOCOLS},
+        "trial": f"{run.trial}{' (chosen)' if chosen else ''}",
+        "step": f"{steps} (best at {selected_step:,})" if selected_step is not None and steps else steps,
+        "seconds": "" if run.train_seconds is None else f"{run.train_seconds:,.0f}",
+        "flags": ", ".join(sorted(flags)),
+        "config": link(root, run, layout.CONFIG, output) if run.config else "",
+        "manifest": link(root, run, layout.MANIFEST, output) if run.manifest else "",
+    }
+
+
+def link(root: Path, run: Run, name: str, output: Path) -> str:
+    """A percent-encoded relative link from the page's folder to a run's file; empty between two drives."""
+    try:
+        relative = os.path.relpath(root.resolve() / run.folder / name, output.resolve())
+    except ValueError:
+        return ""
+    return quote(Path(relative).as_posix())
+
+
+def missing(found: Findings) -> list[str]:
+    """One sentence for everything missing: absent and broken runs per cell, folders left out, the reader's notes."""
+    results, lines = found.results, []
+    for task in results.suite.tasks:
+        for arm in found.table.arms:
+            for status in ("diverged", "failed", "missing"):
+                runs = [run for run in results.of(task.name, arm.name) if run.status == status]
+                if runs:
+                    which = _which(runs, len(arm.trials) > 1)
+                    reasons = sorted({run.reason for run in runs if run.reason})
+                    why = f" ({'; '.join(reasons)})" if reasons else ""
+                    word = "not run yet" if status == "missing" else status
+                    lines.append(f"{task.title}, {arm.title}: {which} {word}{why}")
+    if results.left_out:
+        belong, are = ("folders belong", "are") if results.left_out > 1 else ("folder belongs", "is")
+        lines.append(f"{results.left_out} run {belong} to settings the suite no longer plans, and {are} left out")
+    if not results.speed:
+        lines.append("No speed.json: inference was not timed")
+    return [*lines, *results.notes]
+
+
+def _which(runs: Sequence[Run], searched: bool) -> str:
+    """`seeds 1, 2`, per trial where there are several trials."""
+    groups: dict[int, list[int]] = {}
+    for run in runs:
+        groups.setdefault(run.trial, []).append(run.seed)
+    parts = []
+    for trial, seeds in sorted(groups.items()):
+        named = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(str(seed) for seed in seeds)}"
+        parts.append(f"trial {trial} {named}" if searched else named)
+    return "; ".join(parts)
+
+
+def _done(results: Results, arm: str) -> list[Run]:
+    return [run for run in results.runs if run.arm == arm and run.status == "done"]
+
+
+def _largest(values: Sequence[int | None]) -> int | None:
+    return max((value for value in values if value is not None), default=None)

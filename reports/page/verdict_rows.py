@@ -1,0 +1,135 @@
+"""Verdicts as rows: for the page's two tables and for verdicts.csv.
+
+rows(found)              # a row per claim that one number decides, and per timing condition
+by_task(found)           # a row per claim about every task
+absent_lines(absent)     # the claims that the suite cannot judge, a line per reason
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from reports.claims.verdicts import Absent, Part, Verdict, flip_words, more_words, shown
+from reports.statistics.significance import ALPHA, smallest_p
+from reports.words import counted, listed, plain_cell
+from results.format.published_numbers import TASKS
+
+Row = dict[str, Any]
+
+
+def rows(found: Sequence[Verdict]) -> list[Row]:
+    """Every part of the claims that are not decided task by task."""
+    return [row(verdict, part) for verdict in found if not is_by_task(verdict) for part in verdict.parts]
+
+
+def is_by_task(verdict: Verdict) -> bool:
+    """Whether each task of the claim is decided by itself."""
+    return len(verdict.claim["tasks"]) > 1
+
+
+def task_columns(found: Sequence[Verdict]) -> list[str]:
+    """The tasks that some per-task claim decides here, in the paper's order."""
+    named = {part.title for verdict in found if is_by_task(verdict) for part in verdict.parts}
+    return [task for task in TASKS if task in named]
+
+
+def by_task(found: Sequence[Verdict]) -> list[Row]:
+    """The claims about every task, with cells in the order of `task_columns`."""
+    columns = task_columns(found)
+    return [_task_row(verdict, columns) for verdict in found if is_by_task(verdict)]
+
+
+def _task_row(verdict: Verdict, columns: Sequence[str]) -> Row:
+    """One claim about every task; the cell of a task that it does not decide is None."""
+    parts = {part.title: part for part in verdict.parts}
+    sizes = sorted({part.n for part in verdict.parts})
+    family, least = max(part.family for part in verdict.parts), smallest_p(sizes[-1])
+    return {
+        "sentence": verdict.claim["sentence"],
+        "where": verdict.claim["where"],
+        "word": verdict.word,
+        "label": label(verdict),
+        "counts": verdict.counts,
+        "family": family,
+        "n": str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}",
+        "flip": "" if least <= ALPHA / family else f"undecidable at this n: least p {least:.3g}, Holm asks for less",
+        "cells": [(parts[c], row(verdict, parts[c])) if c in parts else None for c in columns],
+    }
+
+
+def row(verdict: Verdict, part: Part) -> Row:
+    """One part of a claim as text."""
+    claim = verdict.claim
+    title = "" if part.title in ("Macro", "Counted") or is_by_task(verdict) else part.title
+    low, high = (shown(value, claim) for value in (part.low, part.high))
+    exact = part.basis == "a count"
+    return {
+        "sentence": claim["sentence"],
+        "where": claim["where"],
+        "word": part.word,
+        "label": label(verdict),
+        "note": title,
+        "here": shown(part.mean, claim),
+        "interval": f"{low} to {high}" if low and not exact else "exact" if exact else "",
+        "paper": shown(part.published, claim),
+        "n": "" if exact else counted(part.n, "round" if part.basis == "rounds" else "seed"),
+        "p": p_words(part.p),
+        "family": f"Holm over {part.family}" if claim["kind"] == "order" and part.p is not None else "",
+        "flip": flip_words(part),
+        "more": more_words(part),
+    }
+
+
+def label(verdict: Verdict) -> str:
+    """Why a verdict needs care: it does not compare like with like, or has imported runs; empty otherwise."""
+    return "; ".join(part for part in (verdict.label, origin(verdict) and f"{origin(verdict)} runs") if part)
+
+
+def origin(verdict: Verdict) -> str:
+    """`imported` where either arm has runs from a bundle, else empty."""
+    return "imported" if any(arm.origin for arm in verdict.arms) else ""
+
+
+def p_words(p: float | None) -> str:
+    """`0.012`, `< 0.001`; empty for None."""
+    return "" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+
+
+def absent_lines(absent: Sequence[Absent]) -> list[str]:
+    """`needs the test server: retention-test`, a line per reason."""
+    reasons: dict[str, list[str]] = {}
+    for item in absent:
+        reasons.setdefault(item.why, []).append(item.claim["id"])
+    return [f"{why}: {listed(names)}" for why, names in reasons.items()]
+
+
+CSV_COLUMNS = (
+    "claim", "kind", "where", "part", "verdict", "scope", "published", "here", "low", "high", "n", "basis", "p_holm",
+    "family", "p", "sign_flip_p", "sign_flip_least_p", "bootstrap_p", "more_seeds", "remark",
+    "origin",
+)  # fmt: skip
+
+
+def to_csv(found: Sequence[Verdict], absent: Sequence[Absent]) -> str:
+    """A line per part of every claim, and one per claim that is not in this suite, with six digits per number."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    for v in found:
+        for p in v.parts:
+            tests = (p.p, p.family, p.raw_p, p.sign_flip, p.sign_flip_least, p.bootstrap)
+            head = [v.claim["id"], v.claim["kind"], v.claim["where"], plain_cell(p.title), p.word, v.label]
+            values = map(_number, (p.published, p.mean, p.low, p.high))
+            more = "" if p.word != "undecided" or p.more is None else p.more
+            writer.writerow([*head, *values, p.n, p.basis, *map(_number, tests), more, more_words(p), origin(v)])
+    for a in absent:
+        gap = [""] * (len(CSV_COLUMNS) - 7)
+        writer.writerow([a.claim["id"], a.claim["kind"], a.claim["where"], "", "not in this suite", *gap, a.why, ""])
+    return out.getvalue()
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"

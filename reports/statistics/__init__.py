@@ -1,0 +1,1 @@
+"""Statistics over runs: cells, paired differences, tests, loyalty. No text, no figures."""

@@ -1,0 +1,164 @@
+"""Paired differences between arms of a cell, and the size of difference that they can detect.
+
+    compared = Differences(Estimator(Cells.of(results)))
+    compared.of("rte", "theseus", "kd")        # paired by seed, with a 95 % interval
+    comparisons(compared)                      # those on the page: the leading arm against the others
+
+Intervals are Student's t over the paired differences, which includes the spread between seeds only. Where predictions
+are stored they also include the sampling of the dev set (`reports.statistics.intervals`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+import numpy as np
+from scipy import optimize, stats
+
+from reports.statistics.bootstrap import CONFIDENCE, Estimate
+from reports.statistics.cells import MACRO, is_shared, summarise
+from reports.statistics.intervals import Estimator
+from reports.statistics.power import POWER, detectable_effect
+from reports.statistics.significance import ALPHA
+from results.format.records import Suite, leading_theseus
+
+
+@dataclass(frozen=True)
+class Difference:
+    """`reference` minus `arm` on one task (or macro), in points of the 0 to 100 scale.
+
+    `pairing` is `seed` when both arms ran on the same seeds. It is `shared` when the other side is one predecessor run
+    that every seed started from: the interval is then a one-sample interval without the predecessor's own spread.
+    `low` and `high` are None below two differences. A two-sided 5 % paired test with this n and this spread finds a
+    difference of `detectable` four times in five. Both come from `estimate` where predictions are stored; `basis` says
+    what they include.
+    """
+
+    task: str
+    reference: str
+    arm: str
+    pairing: Literal["seed", "shared"]
+    seeds: tuple[int, ...]
+    values: tuple[float, ...]
+    mean: float | None
+    sd: float | None
+    low: float | None
+    high: float | None
+    detectable: float | None
+    basis: str = "seeds"
+    estimate: Estimate | None = None
+
+    @property
+    def n(self) -> int:
+        """How many differences there are."""
+        return len(self.values)
+
+    @property
+    def verdict(self) -> Literal["above", "below", "open"]:
+        """Whether the interval is wholly above zero, wholly below, or neither; `open` too where there is none."""
+        if self.low is None or self.high is None or self.low == self.high:
+            return "open"
+        return "above" if self.low > 0 else "below" if self.high < 0 else "open"
+
+
+class Differences:
+    """The paired differences of one results folder at one protocol, each computed when it is first asked for."""
+
+    def __init__(self, estimator: Estimator) -> None:
+        self.estimator, self.cells = estimator, estimator.cells
+        self._known: dict[tuple[str, str, str], Difference] = {}
+
+    def of(self, task: str, reference: str, arm: str) -> Difference:
+        """`reference` minus `arm` on one task (or `MACRO`)."""
+        key = (task, reference, arm)
+        if key not in self._known:
+            self._known[key] = difference(self.estimator, *key)
+        return self._known[key]
+
+
+def comparisons(compared: Differences) -> list[Difference]:
+    """The differences on the page: the leading Theseus arm of each depth minus the other arms of that depth.
+
+    The predecessor is compared with each leader. An arm at a depth without a Theseus arm is compared with the suite's
+    reference.
+    """
+    suite = compared.cells.results.suite
+    tasks = [*(task.name for task in suite.tasks), *([MACRO] if len(compared.cells.macro_tasks) > 1 else [])]
+    leaders = depth_leaders(suite)
+    found: list[Difference] = []
+    for leader in leaders:
+        others = [
+            arm.name
+            for arm in suite.arms
+            if arm.name not in leaders.values()
+            and (arm.is_predecessor or leaders.get(arm.layers, next(iter(leaders.values()))) == leaders[leader])
+        ]
+        found += [compared.of(task, leaders[leader], other) for other in others for task in tasks]
+    return found
+
+
+def depth_leaders(suite: Suite) -> dict[int | None, str]:
+    """The leading Theseus arm of each depth, the reference's own depth first; empty without a Theseus arm."""
+    reference = leading_theseus(suite.arms)
+    if reference is None:
+        return {}
+    first = suite.arm(reference).layers
+    depths = [first, *(depth for depth in suite.depths if depth != first)]
+    leaders = {depth: leading_theseus([a for a in suite.arms if a.layers == depth]) for depth in depths}
+    return {depth: name for depth, name in leaders.items() if name is not None}
+
+
+def difference(estimator: Estimator, task: str, reference: str, arm: str) -> Difference:
+    """The paired differences of two arms on one task."""
+    cells = estimator.cells
+    ours, theirs = (cells.at(task, name, estimator.protocol).scores for name in (reference, arm))
+    shared = is_shared(cells.results.suite, arm)
+    if shared:
+        single = next(iter(theirs.values()), None)
+        theirs = {} if single is None else dict.fromkeys(ours, single)
+    seeds = tuple(sorted(set(ours) & set(theirs)))
+    values = tuple(ours[seed] - theirs[seed] for seed in seeds)
+    summary = summarise(values)
+    low, high = interval(values)
+    found = None if summary.sd is None else detectable(summary.n) * summary.sd
+    basis = "seeds"
+    estimate = estimator.difference(task, reference, arm)
+    if estimate is not None and estimate.basis != basis and summary.sd is not None:
+        basis, (low, high) = estimate.basis, estimate.interval()
+        found = detectable_effect(summary.sd, estimate.example_part, summary.n)
+    pairing: Literal["seed", "shared"] = "shared" if shared else "seed"
+    return Difference(
+        task, reference, arm, pairing, seeds, values, summary.mean, summary.sd, low, high, found, basis, estimate
+    )
+
+
+def interval(values: Sequence[float]) -> tuple[float | None, float | None]:
+    """Student t interval of the mean of `values`; (None, None) below two values."""
+    summary = summarise(values)
+    if summary.n < 2 or summary.mean is None or summary.sd is None:
+        return None, None
+    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, summary.n - 1)) * summary.sd / math.sqrt(summary.n)
+    return summary.mean - half, summary.mean + half
+
+
+@cache
+def detectable(n: int) -> float:
+    """The paired difference, in sd of the differences, that a two-sided t test with n >= 2 pairs finds with `POWER`.
+
+    It is 3.26 at n = 3, 1.68 at n = 5 and 1.00 at n = 10. The noncentral t probability is summed over quantiles of the
+    sample sd, because scipy's own returns NaN for the large effects of n = 2.
+    """
+    if n < 2:
+        raise ValueError(f"n = {n}: a paired test needs two differences or more")
+    quantiles = (np.arange(4000) + 0.5) / 4000
+    threshold = stats.t.ppf(1 - ALPHA / 2, n - 1) * np.sqrt(stats.chi2.ppf(quantiles, n - 1) / (n - 1))
+
+    def short_of_power(effect: float) -> float:
+        shift = effect * math.sqrt(n)
+        return float(np.mean(stats.norm.sf(threshold - shift) + stats.norm.cdf(-threshold - shift))) - POWER
+
+    return float(optimize.brentq(short_of_power, 1e-6, 100.0))

@@ -1,0 +1,1 @@
+"""Inference timings: the matrix and its setting in the headline."""

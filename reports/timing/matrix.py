@@ -1,0 +1,289 @@
+"""Inference timing as tables: one table per device and thread count, with rows grouped by variant. Also the refused
+conditions, the dev scores of variants that round, and the paper's speed-ups beside ours.
+
+    found = matrix(results)          # Matrix, with everything formatted as text
+
+The variants come from speed.json; older files without variants have eager conditions. Only the range beside the paper's
+number pools conditions, and it says how many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from reports.words import decimals
+from results.format.documents.speed import DevScore as Score
+from results.format.documents.speed import Latency, MemorySides, NotTimed, Ratio
+from results.format.documents.speed import Setting as Timed
+from results.format.published_numbers import paper_speed_up
+from results.format.records import Condition, Results
+from results.format.untrusted import real, text
+
+TITLES = {
+    "eager": "Eager, float32", "bfloat16": "Eager, bfloat16 autocast", "compiled": "torch.compile, float32",
+    "onnx": "ONNX Runtime, float32", "onnx-int8": "ONNX Runtime, dynamic int8",
+}  # fmt: skip
+PAPER_LAYERS = 12
+
+
+@dataclass(frozen=True)
+class Row:
+    """One condition: shape, depth, the ratio within the variant, the gain over eager, latency and memory."""
+
+    shape: str
+    depth: str
+    ratio: str
+    interval: str
+    decided: bool
+    gain: str
+    gain_interval: str
+    gain_decided: bool
+    predecessor: str
+    successor: str
+    memory: str
+    rounds: str
+    discarded: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """The rows of one variant."""
+
+    title: str
+    rows: list[Row]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One device and thread count."""
+
+    where: str
+    groups: list[Group]
+
+    @property
+    def count(self) -> int:
+        """The number of conditions in the table."""
+        return sum(len(group.rows) for group in self.groups)
+
+
+@dataclass(frozen=True)
+class DevScore:
+    """A rounding variant's dev score beside eager's, or the reason why it has none."""
+
+    model: str
+    eager: str
+    score: str
+    drop: str
+    examples: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One printed speed-up, and a line per variant on our measurements at the same share of layers."""
+
+    paper: str
+    ours: list[str]
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Everything that the page shows of speed.json."""
+
+    settings: list[Setting]
+    refused: list[str]
+    dev_scores: list[DevScore]
+    claims: list[Claim]
+    agreement: list[str]
+    incomplete: bool
+    memory: bool
+    gains: bool
+
+
+def matrix(results: Results) -> Matrix:
+    """The tables of a results folder's timing; a synthetic suite is not compared with the paper."""
+    timing = results.timing
+    settings = [_setting(place, found) for place, found in _grouped(timing.conditions, _place).items()]
+    rows = [row for setting in settings for group in setting.groups for row in group.rows]
+    return Matrix(
+        settings=settings,
+        refused=list(dict.fromkeys(_refusal(entry) for entry in timing.refused)),
+        dev_scores=[_dev_score(entry) for entry in timing.dev_scores],
+        claims=[] if results.suite.synthetic else claims(timing.conditions),
+        agreement=_agreement(timing.conditions),
+        incomplete=timing.complete is False,
+        memory=any(row.memory for row in rows),
+        gains=any(row.gain for row in rows),
+    )
+
+
+def variant_of(condition: Timed | NotTimed | Score) -> str:
+    """The variant of a condition; older conditions have none and are eager, or bfloat16 by their precision."""
+    if condition.variant is not None:
+        return text(condition.variant, 40)
+    return "bfloat16" if condition.precision == "bfloat16" else "eager"
+
+
+def plain(conditions: Sequence[Condition]) -> list[Condition]:
+    """The conditions of eager execution in either precision, which a speed-up without further words refers to."""
+    return [condition for condition in conditions if variant_of(condition) in ("eager", "bfloat16")]
+
+
+def variant_title(condition: Timed | NotTimed | Score) -> str:
+    """The variant's title."""
+    return TITLES.get(variant_of(condition), variant_of(condition))
+
+
+def _place(condition: Condition) -> str:
+    """Device and threads as the heading of a table."""
+    threads = condition.threads
+    count = f"{text(threads, 10)} thread{'' if threads == 1 else 's'}" if threads is not None else ""
+    attention = f"{text(condition.attention, 40)} attention" if condition.attention else ""
+    name = text(condition.device_name or condition.device, 80)
+    return ", ".join(part for part in (name, count, attention) if part)
+
+
+def _grouped(conditions: Iterable[Condition], key: Any) -> dict[str, list[Condition]]:
+    found: dict[str, list[Condition]] = {}
+    for condition in conditions:
+        found.setdefault(key(condition), []).append(condition)
+    return found
+
+
+def _setting(place: str, conditions: Sequence[Condition]) -> Setting:
+    by_variant = _grouped(conditions, variant_title)
+    return Setting(place, [Group(title, [_row(c) for c in found]) for title, found in by_variant.items()])
+
+
+def _row(condition: Condition) -> Row:
+    deep, shallow = (text(layers, 5) for layers in condition.layers)
+    own, gain = _ratio(condition), _ratio(condition.over_eager or Ratio())
+    if variant_of(condition) == "eager":
+        gain = ("", "", False)
+    return Row(
+        shape=f"{text(condition.batch_size, 10)} × {text(condition.length, 10)}{_dev(condition)}",
+        depth=f"{deep} to {shallow}",
+        ratio=own[0],
+        interval=own[1],
+        decided=own[2],
+        gain=gain[0],
+        gain_interval=gain[1],
+        gain_decided=gain[2],
+        predecessor=_latency(condition.predecessor),
+        successor=_latency(condition.successor),
+        memory=_memory(condition.memory),
+        rounds=text(condition.rounds, 10),
+        discarded=_discarded(condition),
+    )
+
+
+def _ratio(source: Ratio) -> tuple[str, str, bool]:
+    """Ratio, interval and whether it is decided; the texts are empty where there is no ratio."""
+    ratio, low, high = (real(value) for value in (source.ratio, source.ratio_low, source.ratio_high))
+    interval = f"{low:.2f} to {high:.2f}" if low is not None and high is not None else ""
+    return f"{ratio:.2f}×" if ratio is not None else "", interval, source.decided is True and ratio is not None
+
+
+def _dev(condition: Condition) -> str:
+    lengths = condition.dev_lengths
+    if not lengths:
+        return ""
+    padded = real(lengths.padded_median)
+    return f" ({text(lengths.task, 20)}{f', median {padded:.0f}' if padded is not None else ''})"
+
+
+def _latency(timed: Latency | None) -> str:
+    """p50 · p90 · p99 in milliseconds, empty where not measured."""
+    found = [real(value) for value in (timed.p50, timed.p90, timed.p99)] if timed else []
+    shown = ["" if value is None else f"{value * 1000:.2f}" for value in found]
+    return " · ".join(shown) if any(shown) else ""
+
+
+def _memory(memory: MemorySides | None) -> str:
+    """Predecessor and successor in MB: weights plus the peak of one call."""
+    shown = []
+    for side in (memory.predecessor, memory.successor) if memory else ():
+        weights, working = (real(side.weights_bytes), real(side.working_bytes)) if side else (None, None)
+        shown.append("" if weights is None or working is None else f"{(weights + working) / 1e6:,.0f}")
+    return " · ".join(shown) if all(shown) else ""
+
+
+def _discarded(condition: Condition) -> str:
+    found = condition.discarded
+    count = sum(int(real(value) or 0) for value in (found.clock_gaps, found.outliers)) if found else 0
+    return f"{count} discarded" if count else ""
+
+
+def _refusal(entry: NotTimed) -> str:
+    """`ONNX Runtime, float32, 6 layers, batch 8, length 64, cpu: reason`."""
+    layers = [layers for layers in entry.layers if layers is not None]
+    parts = [
+        variant_title(entry) if entry.variant else "",
+        f"{' to '.join(text(n, 5) for n in layers)} layers" if layers else "",
+        f"batch {text(entry.batch_size, 10)}" if entry.batch_size is not None else "",
+        f"length {text(entry.length, 10)}" if entry.length is not None else "",
+        text(entry.device, 20),
+        f"{text(entry.threads, 10)} thread(s)" if entry.threads is not None else "",
+    ]
+    return f"{', '.join(part for part in parts if part)}: {text(entry.reason)}"
+
+
+def _dev_score(entry: Score) -> DevScore:
+    drop, examples = real(entry.drop), real(entry.examples)
+    model = f"{text(entry.side, 20)}, {text(entry.layers, 5)} layers, {text(entry.device, 20)}"
+    return DevScore(
+        model=f"{variant_title(entry)}: {model}, {text(entry.task, 40)}",
+        eager=decimals(real(entry.eager_score), 2),
+        score=decimals(real(entry.score), 2),
+        drop="" if drop is None else f"{drop:+.2f}".replace("-", "−"),
+        examples="" if examples is None else f"{examples:,.0f}",
+        reason=text(entry.reason, 200),
+    )
+
+
+def _agreement(conditions: Sequence[Condition]) -> list[str]:
+    """Per variant the worst agreement with eager float32 over all timed conditions."""
+    lines = []
+    for title, found in _grouped(conditions, variant_title).items():
+        sides = [side for c in found if c.agreement for side in (c.agreement.predecessor, c.agreement.successor)]
+        known = [side for side in sides if side is not None]
+        worst = [v for side in known if (v := real(side.max_abs_difference)) is not None]
+        equal = [v for side in known if (v := real(side.equal_argmax)) is not None]
+        if worst:
+            same = f", the same answer on at least {100 * min(equal):.1f} % of examples" if equal else ""
+            lines.append(f"{title}: logits at most {max(worst):.2g} from eager float32{same}")
+    return lines
+
+
+def claims(conditions: Sequence[Condition]) -> list[Claim]:
+    """The paper's 12 to 6, 4 and 3 layers, each beside our decided conditions that keep the same share of layers."""
+    found = []
+    for layers in (6, 4, 3):
+        printed = paper_speed_up(layers)
+        like = [c for c in conditions if _same_share(c, layers)]
+        if printed is not None:
+            ours = [line for title, group in _grouped(like, variant_title).items() for line in _range(title, group)]
+            found.append(Claim(f"{PAPER_LAYERS} to {layers} layers: {printed:.2f}×", ours))
+    return found if any(claim.ours for claim in found) else []
+
+
+def _same_share(condition: Condition, layers: int) -> bool:
+    deep, shallow = (real(layers) for layers in condition.layers)
+    return deep is not None and shallow is not None and shallow > 0 and deep * layers == shallow * PAPER_LAYERS
+
+
+def _range(title: str, conditions: Sequence[Condition]) -> list[str]:
+    """`Eager, float32, 6 to 3 layers: 1.71× to 1.98× in 6 of 8 conditions, the others undecided`."""
+    lines = []
+    for depth, group in _grouped(conditions, lambda c: _row(c).depth).items():
+        ratios = sorted(r for c in group if c.decided is True and (r := real(c.ratio)) is not None)
+        count = f"{len(group)} condition{'' if len(group) == 1 else 's'}"
+        if not ratios:
+            lines.append(f"{title}, {depth} layers: undecided in {count}")
+            continue
+        spread = f"{ratios[0]:.2f}×" if len(ratios) == 1 else f"{ratios[0]:.2f}× to {ratios[-1]:.2f}×"
+        rest = "" if len(ratios) == len(group) else ", the others undecided"
+        lines.append(f"{title}, {depth} layers: {spread} in {len(ratios)} of {count}{rest}")
+    return lines

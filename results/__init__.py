@@ -1,0 +1,1 @@
+"""What runs leave behind: the data, and in `format` the code that defines, writes and reads it."""

@@ -1,0 +1,1 @@
+"""The results format: records, reader, layout of ids and folders, limits, atomic writing. It does not need torch."""

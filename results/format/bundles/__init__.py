@@ -1,0 +1,1 @@
+"""Bundles: results as one archive that can be sent, checked and imported."""

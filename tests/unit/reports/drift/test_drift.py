@@ -1,0 +1,461 @@
+"""Accepted baselines and the comparison with them, on made-up results folders: verdicts, attribution, outputs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from reports import ReportError, read
+from reports.drift.baseline import NoBaseline, checksum, freeze, load_baseline, read_margins, snapshot
+from reports.drift.compare import compare
+from reports.drift.output import check, document, junit, lines, markdown, publish
+from tests.report.make_results import make_results, run_id, score
+
+TASKS, ARMS, SEEDS = ("cola", "rte"), ("predecessor", "finetune", "kd", "theseus"), (1, 2, 3, 4, 5, 6)
+HOSTILE = '| <script>alert(1)</script> [x](javascript:1) `a` & ]]> @all \x00\x1b[31m \u202e "quoted"'
+
+
+def made(folder, **changes):
+    return make_results(folder, **{"tasks": TASKS, "arms": ARMS, "seeds": SEEDS, **changes})
+
+
+def checked(folder, baseline, exact=False):
+    return check(read(folder), baseline, exact)
+
+
+def rewrite(path, change):
+    value = json.loads(path.read_text())
+    change(value)
+    path.write_text(json.dumps(value))
+
+
+def change_manifests(folder, pattern, **fields):
+    for path in folder.glob(f"{pattern}/*/manifest.json"):
+        rewrite(path, lambda manifest: manifest.update(fields))
+
+
+def save_predictions(folder, nudge=0.0):
+    """Two examples for every run; `nudge` moves the logits and nothing else."""
+    for result in folder.glob("*/*/*/result.json"):
+        frame = pd.DataFrame({"checkpoint": "last", "split": "validation", "idx": [0, 1], "label": [0, 1]})
+        frame["prediction"] = [0, 1]
+        frame["logits"] = [np.array([1.0, 0.0], np.float32), np.array([0.0, 1.0 + nudge], np.float32)]
+        frame.to_parquet(result.parent / "predictions.parquet", index=False)
+
+
+@pytest.fixture
+def accepted(tmp_path):
+    """The baseline file of a finished suite."""
+    return write_baseline(made(tmp_path / "accepted"), tmp_path / "baseline.json")
+
+
+def write_baseline(folder, path, margins=None):
+    path.write_text(json.dumps(freeze(read(folder), margins), indent=1))
+    return path
+
+
+def shifted(task, arm, points):
+    """Scores of one cell moved by `points`, a little differently for each seed."""
+    return {(task, arm, seed): score(task, arm, seed) + points + 0.1 * (seed % 3) for seed in SEEDS}
+
+
+def cell(found, task, arm):
+    return next(c for c in found.cells if (c.task, c.arm) == (task, arm))
+
+
+# The baseline file
+
+
+def test_what_is_frozen_is_what_is_read_back(tmp_path, accepted):
+    folder = tmp_path / "accepted"
+    save_predictions(folder)
+    write_baseline(folder, accepted, {"rte": 3.5})
+    loaded, fresh = load_baseline(accepted), snapshot(read(folder))
+    assert loaded.margins == {"cola": 2.0, "rte": 3.5}
+    assert loaded == replace(fresh, margins=loaded.margins)
+    run = json.loads(accepted.read_text())["cells"][2]["runs"][0]
+    assert set(run) >= {"seed", "run_id", "score", "steps", "result_sha256", "predictions_sha256", "outputs_sha256"}
+    facts = loaded.cells["rte", "kd"].outcomes[1].facts
+    assert facts["package.torch"] == "2.13.0"
+    assert {"code_commit", "code_hash", "lock_hash", "device_name", "device.threads", "device.precision", "python",
+            "platform", "data_fingerprint", "encoder_hash", "setting.training.learning_rate"} <= set(facts)  # fmt: skip
+
+
+def test_throughput_is_a_ratio_to_fine_tuning_with_the_same_seed(tmp_path):
+    results = read(made(tmp_path / "r"))
+    kd, base = ({r.seed: r.examples_per_second for r in results.of("rte", arm)} for arm in ("kd", "finetune"))
+    found = snapshot(results).cells["rte", "kd"].throughput
+    assert found == {seed: pytest.approx(kd[seed] / base[seed], abs=1e-4) for seed in SEEDS}
+    assert snapshot(results).cells["rte", "finetune"].throughput == {}
+
+
+@pytest.mark.parametrize("status", ["missing", "failed"])
+def test_incomplete_results_are_not_accepted_and_the_gap_is_named(tmp_path, status):
+    folder = made(tmp_path / "r", outcomes={("rte", "kd", 3): status})
+    with pytest.raises(ReportError, match=rf"rte kd seed 3 \({status}\)"):
+        freeze(read(folder))
+
+
+def test_a_diverged_run_is_accepted_as_one(tmp_path):
+    path = write_baseline(made(tmp_path / "r", outcomes={("rte", "kd", 3): "diverged"}), tmp_path / "b.json")
+    outcome = load_baseline(path).cells["rte", "kd"].outcomes[3]
+    assert (outcome.status, outcome.score) == ("diverged", None)
+    found = checked(tmp_path / "r", path)
+    assert found.verdict == "pass"
+    again = compare(load_baseline(path), snapshot(read(made(tmp_path / "mended"))))
+    assert "had diverged" in " ".join(cell(again, "rte", "kd").notes)
+
+
+def edited(text):
+    value = json.loads(text)
+    value["cells"][0]["runs"][0]["score"] += 1
+    return json.dumps(value)
+
+
+def other_schema(text):
+    return json.dumps({**json.loads(text), "schema": 2})
+
+
+@pytest.mark.parametrize(
+    ("damage", "error", "words"),
+    [
+        (lambda text: text[: len(text) // 2], ReportError, "not readable as JSON"),
+        (edited, ReportError, "does not match its checksum"),
+        (lambda text: text.replace('"checksum"', '"checksun"'), ReportError, "does not match its checksum"),
+        (lambda text: "{}", ReportError, "is not an accepted baseline"),
+        (other_schema, NoBaseline, "schema 2"),
+    ],
+)
+def test_a_damaged_baseline_is_refused_in_one_line(accepted, damage, error, words):
+    accepted.write_text(damage(accepted.read_text()))
+    with pytest.raises(error, match=words) as refused:
+        load_baseline(accepted)
+    assert "\n" not in str(refused.value)
+    assert isinstance(refused.value, NoBaseline) == (error is NoBaseline)
+
+
+def test_a_forged_checksum_does_not_get_hostile_names_in(accepted):
+    value = json.loads(accepted.read_text())
+    value["cells"][0]["arm"] = "../../etc"
+    value["checksum"] = checksum(value)
+    accepted.write_text(json.dumps(value))
+    with pytest.raises(ReportError, match="not a plain name"):
+        load_baseline(accepted)
+
+
+def test_layout_does_not_matter_to_the_checksum(accepted):
+    accepted.write_text(json.dumps(json.loads(accepted.read_text()), sort_keys=True))
+    assert load_baseline(accepted).suite == "glue"
+
+
+def test_broken_predictions_are_one_line(tmp_path):
+    folder = made(tmp_path / "r")
+    path = next(folder.glob("rte/kd/*/result.json")).parent / "predictions.parquet"
+    path.write_bytes(b"PAR1 nothing")
+    with pytest.raises(ReportError, match="cannot be read as predictions"):
+        snapshot(read(folder))
+
+
+@pytest.mark.parametrize(
+    ("given", "words"), [("rte=x", "write TASK=POINTS"), ("sst2=1", "no such task"), ("-1", "0 to")]
+)
+def test_margins_are_checked(tmp_path, given, words):
+    results = read(made(tmp_path / "r", seeds=(1,)))
+    with pytest.raises(ReportError, match=words):
+        freeze(results, read_margins([given], results))
+    assert read_margins(["4", "rte=1"], results) == {"cola": 4.0, "rte": 1.0}
+
+
+# Verdicts
+
+
+def test_unchanged_results_pass_bit_equal(tmp_path, accepted):
+    found = checked(tmp_path / "accepted", accepted)
+    assert (found.verdict, found.exit_code, found.family) == ("pass", 0, 0)
+    assert all(c.bits and c.bits_expected and c.causes == () for c in found.cells)
+    assert lines(found)[-1] == "glue: pass: no cell fell (8 pass)"
+
+
+def test_a_fall_is_drift_and_the_code_is_named(tmp_path, accepted):
+    folder = made(tmp_path / "now", scores=shifted("rte", "kd", -8))
+    change_manifests(folder, "*/kd", code_hash="bad" * 20, code_commit="another")
+    found = checked(folder, accepted)
+    assert (found.verdict, found.exit_code) == ("drift", 1)
+    fallen = cell(found, "rte", "kd")
+    assert (fallen.verdict, fallen.causes) == ("drift", ("code",))
+    assert fallen.changed[0].words == "code c0de -> badbadbadbad"
+    assert fallen.judged.adjusted < 0.05
+    assert cell(found, "cola", "kd").verdict == "pass"  # the same code change, and its bits are what they were
+    assert [c.name for c in found.cells if not c.bits] == ["rte kd"]
+    assert "changed with it: code (c0de -> badbadbadbad)" in lines(found)[0]
+
+
+def test_a_commit_alone_explains_nothing(tmp_path, accepted):
+    folder = made(tmp_path / "now", scores=shifted("rte", "kd", -8), manifest={"code_commit": "another"})
+    fallen = cell(checked(folder, accepted), "rte", "kd")
+    assert fallen.causes == ("nothing",)
+    assert fallen.why == "fell by the margin, and nothing recorded changed"
+
+
+def test_an_unexplained_fall_needs_no_test(tmp_path):
+    """One seed cannot be tested; on one machine and lock it has to repeat all the same."""
+    path = write_baseline(made(tmp_path / "a", seeds=(1,)), tmp_path / "b.json")
+    fallen = {("rte", "kd", 1): score("rte", "kd", 1) - 2.5}
+    assert checked(made(tmp_path / "same", seeds=(1,), scores=fallen), path).exit_code == 1
+    elsewhere = made(tmp_path / "elsewhere", seeds=(1,), scores=fallen, manifest={"device_name": "another"})
+    found = checked(elsewhere, path)
+    assert found.exit_code == 3
+    assert "more seeds are needed for a spread" in lines(found)[0]
+
+
+@pytest.mark.parametrize(
+    ("moved", "stored", "passes"), [(1e-12, True, True), (1e-6, True, False), (1e-12, False, False)]
+)
+def test_equal_predictions_are_equal_bits_whatever_the_last_digit_of_their_score(tmp_path, moved, stored, passes):
+    """Libraries that compute a correlation take another kernel on another CPU; the predictions are what must repeat."""
+    then, now = (
+        made(tmp_path / "then"),
+        made(tmp_path / "now", scores={("rte", "kd", 1): score("rte", "kd", 1) + moved}),
+    )
+    if stored:
+        save_predictions(then)
+        save_predictions(now)
+    found = checked(now, write_baseline(then, tmp_path / "file.json"), exact=True)
+    assert (cell(found, "rte", "kd").verdict == "pass") is passes
+
+
+def test_other_bits_with_equal_scores_are_named(tmp_path, accepted):
+    save_predictions(tmp_path / "accepted")
+    write_baseline(tmp_path / "accepted", accepted)
+    folder = made(tmp_path / "now")
+    save_predictions(folder, nudge=1e-6)
+    found = checked(folder, accepted)
+    assert found.exit_code == 0
+    assert {c.why for c in found.cells} == {"equal scores, other bits"}
+    assert {c.causes for c in found.cells} == {("nothing",)}
+    assert "nothing recorded changed" in lines(found)[0]
+    assert checked(folder, accepted, exact=True).exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "kind"),
+    [
+        ("device", {"device": "cuda", "precision": "bfloat16", "threads": 2}, "threads"),
+        ("device", {"device": "cuda", "precision": "float32", "threads": 8}, "precision"),
+        ("device", {"device": "cpu", "precision": "bfloat16", "threads": 8}, "device"),
+        ("device_name", "another", "device"),
+        ("lock_hash", "another", "lock"),
+        ("packages", {"torch": "2.14.0", "transformers": "5.23.0", "numpy": "2.4.6", "datasets": "5.2.0"}, "packages"),
+    ],
+)
+def test_under_other_conditions_scores_are_judged_and_the_condition_is_said(tmp_path, accepted, field, value, kind):
+    small = {key: v for task in TASKS for arm in ARMS for key, v in shifted(task, arm, -0.25).items()}
+    fine = checked(made(tmp_path / "fine", scores=small, manifest={field: value}), accepted, exact=True)
+    assert fine.verdict == "pass"
+    assert fine.family == 8
+    assert all(c.causes == (kind,) and not c.bits_expected and not c.bits for c in fine.cells)
+    assert kind in lines(fine)[-2]
+    wide = {(t, a, s): score(t, a, s) + (9 if s % 2 else -9) for t in TASKS for a in ARMS for s in SEEDS}
+    undecided = checked(made(tmp_path / "wide", scores=wide, manifest={field: value}), accepted)
+    assert undecided.exit_code == 3
+    assert "seeds would decide it" in lines(undecided)[0]
+    broken = checked(made(tmp_path / "low", scores=shifted("rte", "kd", -9), manifest={field: value}), accepted)
+    assert broken.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"manifest": {"encoder_hash": "another"}}, "another encoder"),
+        ({"manifest": {"data_fingerprint": "another"}}, "other data"),
+        ({"suite": {"name": "other"}}, "of suite glue"),
+        ({"suite": {"protocol": "selected"}}, "of protocol last"),
+        ({"seeds": (7, 8)}, "no seed in common"),
+    ],
+)
+def test_what_is_not_the_same_thing_is_not_compared(tmp_path, accepted, changes, words):
+    found = checked(made(tmp_path / "now", **changes), accepted)
+    assert (found.verdict, found.exit_code) == ("not comparable", 4)
+    assert words in " ".join(lines(found))
+
+
+def test_a_rise_is_said_and_is_no_drift(tmp_path, accepted):
+    folder = made(tmp_path / "now", scores=shifted("rte", "kd", +8), manifest={"code_hash": "another"})
+    found = checked(folder, accepted)
+    assert found.exit_code == 0
+    assert "higher than accepted: accept anew if meant" in lines(found)[0]
+    assert checked(folder, accepted, exact=True).exit_code == 1  # a metric moved: the gate wants a new baseline
+
+
+def test_a_changed_setting_is_named_with_both_values(tmp_path, accepted):
+    folder = made(tmp_path / "now", scores=shifted("rte", "kd", -8))
+    for path in folder.glob("rte/kd/*/config.json"):
+        rewrite(path, lambda config: config["training"].update(learning_rate=1e-3))
+    fallen = cell(checked(folder, accepted), "rte", "kd")
+    assert fallen.causes == ("settings",)
+    assert fallen.changed[0].words == "setting training.learning_rate 2e-05 -> 0.001"
+
+
+def test_a_predecessor_that_moved_is_a_cause_and_one_that_only_has_another_id_is_not(tmp_path):
+    def with_predecessor(folder, **changes):
+        made(folder, **changes)
+        change_manifests(folder, "rte/kd", predecessor=run_id("rte", "predecessor", 1))
+        return folder
+
+    path = write_baseline(with_predecessor(tmp_path / "a"), tmp_path / "b.json")
+    renamed = with_predecessor(tmp_path / "renamed")
+    change_manifests(renamed, "rte/kd", predecessor="0" * 16)
+    (old,) = renamed.glob("rte/predecessor/*")
+    rewrite(old / "result.json", lambda result: result.update(run_id="0" * 16))
+    suite = (renamed / "suite.json").read_text()
+    (renamed / "suite.json").write_text(
+        suite.replace(f'"run_id": "{run_id("rte", "predecessor", 1)}"', f'"run_id": "{"0" * 16}"')
+    )
+    assert cell(checked(renamed, path), "rte", "kd").changed == ()
+    rewrite(old / "result.json", lambda result: result["last"].update(score=70.0))
+    moved = checked(renamed, path)
+    assert cell(moved, "rte", "kd").causes == ("predecessor",)
+
+
+def test_a_cell_that_vanished_is_drift_and_a_new_one_is_listed(tmp_path, accepted):
+    found = checked(made(tmp_path / "now", arms=("predecessor", "finetune", "theseus", "pkd")), accepted)
+    assert found.exit_code == 1
+    assert {c.name for c in found.cells if c.verdict == "drift"} == {"cola kd", "rte kd"}
+    assert found.new == ("cola pkd", "rte pkd")
+    assert any("rte pkd: new" in line for line in lines(found))
+
+
+def test_a_run_that_diverges_now_is_drift(tmp_path, accepted):
+    found = checked(made(tmp_path / "now", outcomes={("rte", "kd", 2): "diverged"}), accepted)
+    assert (found.exit_code, cell(found, "rte", "kd").why) == (1, "diverged at seed 2")
+
+
+@pytest.mark.parametrize("status", ["missing", "failed"])
+def test_an_unfinished_suite_is_undecided(tmp_path, accepted, status):
+    found = checked(made(tmp_path / "now", outcomes={("rte", "kd", 2): status}), accepted)
+    assert found.exit_code == 3
+    assert f"incomplete (seed 2 {status})" in lines(found)[0]
+    assert cell(found, "rte", "kd").causes == ()  # what is there repeats
+
+
+def test_seeds_that_differ_are_named_and_the_common_ones_compared(tmp_path, accepted):
+    found = checked(made(tmp_path / "now", seeds=(1, 2, 9)), accepted)
+    assert found.exit_code == 3  # what was accepted and not run again does not pass
+    assert "accepted seed 3, 4, 5, 6 was not run" in cell(found, "rte", "kd").why
+    assert cell(found, "rte", "kd").seeds == (1, 2)
+    assert cell(found, "rte", "kd").notes == (
+        "accepted seed 3, 4, 5, 6 is not planned any more", "seed 9 has no accepted run"
+    )  # fmt: skip
+
+
+# Speed
+
+
+def slower(condition, factor):
+    return {**condition, **{key: condition[key] * factor for key in ("ratio", "ratio_low", "ratio_high")}}
+
+
+@pytest.mark.parametrize(("factor", "code"), [(0.99, 0), (0.94, 0), (0.92, 1), (1.5, 0)])
+def test_speed_up_is_drift_when_its_interval_lies_five_per_cent_below(tmp_path, accepted, factor, code):
+    folder = made(tmp_path / "now")
+    rewrite(folder / "speed.json", lambda speed: speed.update(
+        conditions=[slower(speed["conditions"][0], factor), speed["conditions"][1]]))  # fmt: skip
+    assert checked(folder, accepted).exit_code == code  # accepted: 1.97 (1.95 to 1.99)
+
+
+def test_speed_up_elsewhere_is_not_compared_and_that_is_said(tmp_path, accepted):
+    folder = made(tmp_path / "now")
+    rewrite(folder / "speed.json", lambda speed: [c.update(device_name="another") for c in speed["conditions"]])
+    found = checked(folder, accepted)
+    assert found.exit_code == 0
+    assert sum("not timed under this condition" in line for line in lines(found)) == 2
+
+
+def test_slower_training_is_a_warning(tmp_path, accepted):
+    folder = made(tmp_path / "now")
+    for path in folder.glob("rte/kd/*/result.json"):
+        rewrite(path, lambda result: result.update(examples_per_second=result["examples_per_second"] * 0.7))
+    found = checked(folder, accepted)
+    assert found.exit_code == 0
+    assert [t.cell for t in found.throughput if t.warn] == ["rte kd"]
+    assert any(line.startswith("warning: rte kd trains at") for line in lines(found))
+
+
+# Outputs
+
+
+def hostile(tmp_path, accepted):
+    folder = made(tmp_path / "hostile", scores=shifted("rte", "kd", -9), manifest={"device_name": HOSTILE})
+    return checked(folder, accepted)
+
+
+def test_hostile_text_stays_text_in_markdown(tmp_path, accepted):
+    shown = markdown(hostile(tmp_path, accepted))
+    for row in (line for line in shown.splitlines() if line.startswith("|")):
+        assert row.count("|") == 9
+    assert not any(bad in shown for bad in ("<script", "javascript:", "[x]", "`", "\x1b", "\x00", "\u202e", "@all"))
+    assert "&#60;script&#62;" in shown
+
+
+def test_hostile_text_stays_text_in_xml(tmp_path, accepted):
+    root = ET.fromstring(junit(hostile(tmp_path, accepted)))
+    suite = root.find("testsuite")
+    cases = suite.findall("testcase")
+    assert len(cases) == int(suite.get("tests")) == 8 + 2
+    failed = [case.get("name") for case in cases if case.find("failure") is not None]
+    assert failed == ["rte kd"]
+    assert "<script>" in next(case.find("failure").text for case in cases if case.find("failure") is not None)
+    assert not any(ord(c) < 32 and c not in "\t\n\r" for c in ET.tostring(root, encoding="unicode"))
+
+
+def test_undecided_and_not_comparable_do_not_look_passed_in_xml(tmp_path, accepted):
+    found = checked(made(tmp_path / "now", outcomes={("rte", "kd", 2): "missing"}), accepted)
+    assert 'errors="1"' in junit(found).decode()
+    nothing = checked(made(tmp_path / "there"), tmp_path / "none.json")
+    assert nothing.exit_code == 4
+    assert 'errors="1"' in junit(nothing).decode()
+
+
+def test_markdown_puts_what_changed_first_and_counts_the_rest(tmp_path, accepted):
+    folder = made(tmp_path / "now", scores=shifted("rte", "kd", -8) | shifted("cola", "kd", 8),
+                  manifest={"code_hash": "another"})  # fmt: skip
+    rows = [line for line in markdown(checked(folder, accepted)).splitlines() if line.startswith("| ")][2:]
+    assert [row.split(" | ")[:2] for row in rows] == [["| rte kd", "drift"], ["| cola kd", "pass"]]
+    assert "6 of 8 cells are bit-equal" in markdown(checked(folder, accepted))
+
+
+def test_the_document_is_json_and_complete(tmp_path, accepted):
+    folder = made(tmp_path / "now", scores=shifted("rte", "kd", -8), manifest={"code_hash": "another"})
+    value = json.loads(json.dumps(document(checked(folder, accepted)), allow_nan=False))
+    assert (value["outcome"], value["exit_code"], value["family"]) == ("drift", 1, 1)
+    first = value["cells"][0]
+    assert (first["task"], first["arm"], first["causes"]) == ("rte", "kd", ["code"])
+    assert first["statistics"]["p_holm"] < 0.05
+    assert first["changed"] == [{"kind": "code", "fact": "code_hash", "before": "c0de", "after": "another"}]
+    assert len(value["cells"]) == 8
+
+
+def test_the_summary_of_a_github_job_is_appended_to(tmp_path, accepted, monkeypatch):
+    summary = tmp_path / "summary.md"
+    summary.write_text("before\n")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    found = checked(tmp_path / "accepted", accepted)
+    publish(found, tmp_path / "junit.xml")
+    assert summary.read_text() == f"before\n{markdown(found)}\n"
+    assert ET.parse(tmp_path / "junit.xml").getroot().tag == "testsuites"
+    with pytest.raises(ReportError, match="cannot write"):
+        publish(found, tmp_path / "none" / "junit.xml")
+
+
+def test_a_baseline_is_found_missing_not_passed(tmp_path):
+    folder = made(tmp_path / "now")
+    shutil.rmtree(tmp_path / "nowhere", ignore_errors=True)
+    found = checked(folder, tmp_path / "nowhere" / "b.json")
+    assert (found.exit_code, found.cells) == (4, ())
+    assert "there is no accepted baseline" in found.notes[0]
