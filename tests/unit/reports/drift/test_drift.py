@@ -1,10 +1,9 @@
-"""Accepted baselines and the comparison with them, on made-up results folders: verdicts, attribution, outputs."""
+"""Accepted baselines and the comparison with them, on made-up results folders: verdicts and attribution."""
 
 from __future__ import annotations
 
 import json
 import shutil
-import xml.etree.ElementTree as ET
 from dataclasses import replace
 
 import numpy as np
@@ -14,19 +13,9 @@ import pytest
 from reports import ReportError, read
 from reports.drift.baseline import NoBaseline, checksum, freeze, load_baseline, read_margins, snapshot
 from reports.drift.compare import compare
-from reports.drift.output import check, document, junit, lines, markdown, publish
-from tests.report.make_results import make_results, run_id, score
-
-TASKS, ARMS, SEEDS = ("cola", "rte"), ("predecessor", "finetune", "kd", "theseus"), (1, 2, 3, 4, 5, 6)
-HOSTILE = '| <script>alert(1)</script> [x](javascript:1) `a` & ]]> @all \x00\x1b[31m \u202e "quoted"'
-
-
-def made(folder, **changes):
-    return make_results(folder, **{"tasks": TASKS, "arms": ARMS, "seeds": SEEDS, **changes})
-
-
-def checked(folder, baseline, exact=False):
-    return check(read(folder), baseline, exact)
+from reports.drift.output import lines
+from tests.report.make_drift import ARMS, SEEDS, TASKS, checked, made, shifted, write_baseline
+from tests.report.make_results import run_id, score
 
 
 def rewrite(path, change):
@@ -47,22 +36,6 @@ def save_predictions(folder, nudge=0.0):
         frame["prediction"] = [0, 1]
         frame["logits"] = [np.array([1.0, 0.0], np.float32), np.array([0.0, 1.0 + nudge], np.float32)]
         frame.to_parquet(result.parent / "predictions.parquet", index=False)
-
-
-@pytest.fixture
-def accepted(tmp_path):
-    """The baseline file of a finished suite."""
-    return write_baseline(made(tmp_path / "accepted"), tmp_path / "baseline.json")
-
-
-def write_baseline(folder, path, margins=None):
-    path.write_text(json.dumps(freeze(read(folder), margins), indent=1))
-    return path
-
-
-def shifted(task, arm, points):
-    """Scores of one cell moved by `points`, a little differently for each seed."""
-    return {(task, arm, seed): score(task, arm, seed) + points + 0.1 * (seed % 3) for seed in SEEDS}
 
 
 def cell(found, task, arm):
@@ -385,72 +358,6 @@ def test_slower_training_is_a_warning(tmp_path, accepted):
     assert found.exit_code == 0
     assert [t.cell for t in found.throughput if t.warn] == ["rte kd"]
     assert any(line.startswith("warning: rte kd trains at") for line in lines(found))
-
-
-# Outputs
-
-
-def hostile(tmp_path, accepted):
-    folder = made(tmp_path / "hostile", scores=shifted("rte", "kd", -9), manifest={"device_name": HOSTILE})
-    return checked(folder, accepted)
-
-
-def test_hostile_text_stays_text_in_markdown(tmp_path, accepted):
-    shown = markdown(hostile(tmp_path, accepted))
-    for row in (line for line in shown.splitlines() if line.startswith("|")):
-        assert row.count("|") == 9
-    assert not any(bad in shown for bad in ("<script", "javascript:", "[x]", "`", "\x1b", "\x00", "\u202e", "@all"))
-    assert "&#60;script&#62;" in shown
-
-
-def test_hostile_text_stays_text_in_xml(tmp_path, accepted):
-    root = ET.fromstring(junit(hostile(tmp_path, accepted)))
-    suite = root.find("testsuite")
-    cases = suite.findall("testcase")
-    assert len(cases) == int(suite.get("tests")) == 8 + 2
-    failed = [case.get("name") for case in cases if case.find("failure") is not None]
-    assert failed == ["rte kd"]
-    assert "<script>" in next(case.find("failure").text for case in cases if case.find("failure") is not None)
-    assert not any(ord(c) < 32 and c not in "\t\n\r" for c in ET.tostring(root, encoding="unicode"))
-
-
-def test_undecided_and_not_comparable_do_not_look_passed_in_xml(tmp_path, accepted):
-    found = checked(made(tmp_path / "now", outcomes={("rte", "kd", 2): "missing"}), accepted)
-    assert 'errors="1"' in junit(found).decode()
-    nothing = checked(made(tmp_path / "there"), tmp_path / "none.json")
-    assert nothing.exit_code == 4
-    assert 'errors="1"' in junit(nothing).decode()
-
-
-def test_markdown_puts_what_changed_first_and_counts_the_rest(tmp_path, accepted):
-    folder = made(tmp_path / "now", scores=shifted("rte", "kd", -8) | shifted("cola", "kd", 8),
-                  manifest={"code_hash": "another"})  # fmt: skip
-    rows = [line for line in markdown(checked(folder, accepted)).splitlines() if line.startswith("| ")][2:]
-    assert [row.split(" | ")[:2] for row in rows] == [["| rte kd", "drift"], ["| cola kd", "pass"]]
-    assert "6 of 8 cells are bit-equal" in markdown(checked(folder, accepted))
-
-
-def test_the_document_is_json_and_complete(tmp_path, accepted):
-    folder = made(tmp_path / "now", scores=shifted("rte", "kd", -8), manifest={"code_hash": "another"})
-    value = json.loads(json.dumps(document(checked(folder, accepted)), allow_nan=False))
-    assert (value["outcome"], value["exit_code"], value["family"]) == ("drift", 1, 1)
-    first = value["cells"][0]
-    assert (first["task"], first["arm"], first["causes"]) == ("rte", "kd", ["code"])
-    assert first["statistics"]["p_holm"] < 0.05
-    assert first["changed"] == [{"kind": "code", "fact": "code_hash", "before": "c0de", "after": "another"}]
-    assert len(value["cells"]) == 8
-
-
-def test_the_summary_of_a_github_job_is_appended_to(tmp_path, accepted, monkeypatch):
-    summary = tmp_path / "summary.md"
-    summary.write_text("before\n")
-    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
-    found = checked(tmp_path / "accepted", accepted)
-    publish(found, tmp_path / "junit.xml")
-    assert summary.read_text() == f"before\n{markdown(found)}\n"
-    assert ET.parse(tmp_path / "junit.xml").getroot().tag == "testsuites"
-    with pytest.raises(ReportError, match="cannot write"):
-        publish(found, tmp_path / "none" / "junit.xml")
 
 
 def test_a_baseline_is_found_missing_not_passed(tmp_path):

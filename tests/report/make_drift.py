@@ -1,0 +1,30 @@
+"""Made-up results folders and their baselines for the tests of the drift gate."""
+
+from __future__ import annotations
+
+import json
+
+from reports import read
+from reports.drift.baseline import freeze
+from reports.drift.output import check
+from tests.report.make_results import make_results, score
+
+TASKS, ARMS, SEEDS = ("cola", "rte"), ("predecessor", "finetune", "kd", "theseus"), (1, 2, 3, 4, 5, 6)
+
+
+def made(folder, **changes):
+    return make_results(folder, **{"tasks": TASKS, "arms": ARMS, "seeds": SEEDS, **changes})
+
+
+def checked(folder, baseline, exact=False):
+    return check(read(folder), baseline, exact)
+
+
+def write_baseline(folder, path, margins=None):
+    path.write_text(json.dumps(freeze(read(folder), margins), indent=1))
+    return path
+
+
+def shifted(task, arm, points):
+    """Scores of one cell moved by `points`, a little differently for each seed."""
+    return {(task, arm, seed): score(task, arm, seed) + points + 0.1 * (seed % 3) for seed in SEEDS}

@@ -1,0 +1,77 @@
+"""What the drift gate writes: Markdown, JUnit XML and JSON, with hostile text in the results."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from reports import ReportError
+from reports.drift.output import document, junit, markdown, publish
+from tests.report.make_drift import checked, made, shifted
+
+HOSTILE = '| <script>alert(1)</script> [x](javascript:1) `a` & ]]> @all \x00\x1b[31m \u202e "quoted"'
+
+
+def hostile(tmp_path, accepted):
+    folder = made(tmp_path / "hostile", scores=shifted("rte", "kd", -9), manifest={"device_name": HOSTILE})
+    return checked(folder, accepted)
+
+
+def test_hostile_text_stays_text_in_markdown(tmp_path, accepted):
+    shown = markdown(hostile(tmp_path, accepted))
+    for row in (line for line in shown.splitlines() if line.startswith("|")):
+        assert row.count("|") == 9
+    assert not any(bad in shown for bad in ("<script", "javascript:", "[x]", "`", "\x1b", "\x00", "\u202e", "@all"))
+    assert "&#60;script&#62;" in shown
+
+
+def test_hostile_text_stays_text_in_xml(tmp_path, accepted):
+    root = ET.fromstring(junit(hostile(tmp_path, accepted)))
+    suite = root.find("testsuite")
+    cases = suite.findall("testcase")
+    assert len(cases) == int(suite.get("tests")) == 8 + 2
+    failed = [case.get("name") for case in cases if case.find("failure") is not None]
+    assert failed == ["rte kd"]
+    assert "<script>" in next(case.find("failure").text for case in cases if case.find("failure") is not None)
+    assert not any(ord(c) < 32 and c not in "\t\n\r" for c in ET.tostring(root, encoding="unicode"))
+
+
+def test_undecided_and_not_comparable_do_not_look_passed_in_xml(tmp_path, accepted):
+    found = checked(made(tmp_path / "now", outcomes={("rte", "kd", 2): "missing"}), accepted)
+    assert 'errors="1"' in junit(found).decode()
+    nothing = checked(made(tmp_path / "there"), tmp_path / "none.json")
+    assert nothing.exit_code == 4
+    assert 'errors="1"' in junit(nothing).decode()
+
+
+def test_markdown_puts_what_changed_first_and_counts_the_rest(tmp_path, accepted):
+    folder = made(tmp_path / "now", scores=shifted("rte", "kd", -8) | shifted("cola", "kd", 8),
+                  manifest={"code_hash": "another"})  # fmt: skip
+    rows = [line for line in markdown(checked(folder, accepted)).splitlines() if line.startswith("| ")][2:]
+    assert [row.split(" | ")[:2] for row in rows] == [["| rte kd", "drift"], ["| cola kd", "pass"]]
+    assert "6 of 8 cells are bit-equal" in markdown(checked(folder, accepted))
+
+
+def test_the_document_is_json_and_complete(tmp_path, accepted):
+    folder = made(tmp_path / "now", scores=shifted("rte", "kd", -8), manifest={"code_hash": "another"})
+    value = json.loads(json.dumps(document(checked(folder, accepted)), allow_nan=False))
+    assert (value["outcome"], value["exit_code"], value["family"]) == ("drift", 1, 1)
+    first = value["cells"][0]
+    assert (first["task"], first["arm"], first["causes"]) == ("rte", "kd", ["code"])
+    assert first["statistics"]["p_holm"] < 0.05
+    assert first["changed"] == [{"kind": "code", "fact": "code_hash", "before": "c0de", "after": "another"}]
+    assert len(value["cells"]) == 8
+
+
+def test_the_summary_of_a_github_job_is_appended_to(tmp_path, accepted, monkeypatch):
+    summary = tmp_path / "summary.md"
+    summary.write_text("before\n")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    found = checked(tmp_path / "accepted", accepted)
+    publish(found, tmp_path / "junit.xml")
+    assert summary.read_text() == f"before\n{markdown(found)}\n"
+    assert ET.parse(tmp_path / "junit.xml").getroot().tag == "testsuites"
+    with pytest.raises(ReportError, match="cannot write"):
+        publish(found, tmp_path / "none" / "junit.xml")
