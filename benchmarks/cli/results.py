@@ -1,6 +1,7 @@
-"""The commands that read a suite's finished results: report, export, bundle, import, accept, drift; and convert.
+"""The commands that read a suite's finished results: report, export, bundle, import, accept, drift, choose;
+and convert.
 
-`benchmarks/cli/main.py` adds them to `python -m benchmarks`. Only `convert` loads torch.
+`benchmarks/cli/main.py` adds them to `python -m benchmarks`. Only `choose` and `convert` load torch.
 """
 
 from __future__ import annotations
@@ -156,6 +157,21 @@ def drift(
     publish(found, junit)
     print(json.dumps(document(found), indent=1) if as_json else "\n".join(lines(found)))
     return found.exit_code
+
+
+@app.command()
+def choose(
+    search: Annotated[Path, typer.Argument(help="the results folder of a suite with grids")],
+    suite: Annotated[str, typer.Argument(help="the suite that trains the winners again on other seeds")],
+) -> int:
+    """Write the winners of a search into another suite's file."""
+    from benchmarks.suites.chosen import choose as write  # loads torch
+
+    path, unfinished = write(reports.read(search), suite)
+    if unfinished:
+        say(f"left out, because their search is not finished: {', '.join(unfinished)}")
+    print(path)
+    return DONE
 
 
 @app.command()

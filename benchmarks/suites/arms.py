@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import itertools
 import tomllib
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Annotated, Any
 
@@ -59,6 +60,8 @@ class Arm(Config):
     """Overrides `[training]` for this arm."""
     grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
     """Lists of values by dotted key, `options.…` or `training.…`; their product is the arm's trials."""
+    predecessor_epochs: bool = False
+    """Train for the predecessor's epochs on top of the arm's own: the whole budget of a method that starts from it."""
     encoder: Encoder | None = None
     """The compressed checkpoint that a `pretrained` arm starts from."""
     intermediate: Intermediate | None = None
@@ -88,10 +91,7 @@ class Arm(Config):
         if method.own_encoder != (self.encoder is not None):
             wants = "needs an encoder" if method.own_encoder else "takes the suite's encoder, not one of its own"
             raise ValueError(f"method {self.method!r} {wants}")
-        for key in self.grid:
-            section, _, rest = key.partition(".")
-            if section not in ("options", "training") or not rest:
-                raise ValueError(f"grid key {key!r}: write options.… or training.…")
+        check_keys("grid", self.grid)
         if self.grid and self.intermediate:
             raise ValueError("an arm with an intermediate task cannot have a grid: search the compression separately")
         seen: list[Any] = []
@@ -121,33 +121,38 @@ class Arm(Config):
 
     def at_trial(self, number: int) -> Arm:
         """The arm with one trial's settings applied, and no grid. Raises `ValueError` for values that do not fit."""
+        return self.model_copy(update={"grid": {}}).with_settings("grid", self.trials()[number])
+
+    def with_settings(self, source: str, settings: Mapping[str, Any]) -> Arm:
+        """The arm with settings by dotted key, `options.…` or `training.…`. Raises `ValueError` for values that do not
+        fit, with the name of their `source`."""
         changed: dict[str, Any] = {"options": copy.deepcopy(self.options), "training": dict(self.training)}
-        trial = self.trials()[number]
-        for key, value in trial.items():
+        for key, value in settings.items():
             *parents, last = key.split(".")
             section: Any = changed
             for parent in parents:
                 section = section.setdefault(parent, {}) if isinstance(section, dict) else None
             if not isinstance(section, dict):
-                raise ValueError(f"grid key {key!r}: its parent is a plain value, not a section")
+                raise ValueError(f"{source} key {key!r}: its parent is a plain value, not a section")
             section[last] = value
-        arm = self.model_copy(update={**changed, "grid": {}})
+        arm = self.model_copy(update=changed)
+        where = f" ({source} {dict(settings)})" if settings else ""
         try:
             Training.model_validate(changed["training"])
             arm.build()
         except ValidationError as error:
-            raise ValueError(f"training: {first_line(error)}{_of(trial)}") from None
+            raise ValueError(f"training: {first_line(error)}{where}") from None
         except ValueError as error:
-            raise ValueError(f"{error}{_of(trial)}") from None
+            raise ValueError(f"{error}{where}") from None
         return arm
 
 
-PREDECESSOR = "predecessor"
-PREDECESSOR_ARM = Arm(method=PREDECESSOR, title="Predecessor", published="BERT-base")
-
-
-def _of(trial: dict[str, Any]) -> str:
-    return f" (grid {trial})" if trial else ""
+def check_keys(source: str, keys: Iterable[str]) -> None:
+    """Raises `ValueError` for a dotted key outside of an arm's `options` and `training`."""
+    for key in keys:
+        section, _, rest = key.partition(".")
+        if section not in ("options", "training") or not rest:
+            raise ValueError(f"{source} key {key!r}: write options.… or training.…")
 
 
 def overlaid(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -173,3 +178,7 @@ def check_budgets(arms: dict[str, Arm], unequal: bool) -> None:
         raise ValueError(
             f"the arms have unequal numbers of trials ({shown}): make them equal, or set unequal_budget = true"
         )
+
+
+PREDECESSOR = "predecessor"
+PREDECESSOR_ARM = Arm(method=PREDECESSOR, title="Predecessor", published="BERT-base")

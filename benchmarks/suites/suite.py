@@ -26,7 +26,7 @@ from benchmarks.base.config import Config, Slug, first_line
 from benchmarks.base.errors import ROOT, SuiteError, nearest
 from benchmarks.machine.settings import Device
 from benchmarks.models.settings import Encoder
-from benchmarks.suites.arms import PREDECESSOR, PREDECESSOR_ARM, PRESETS, Arm, check_budgets, overlaid
+from benchmarks.suites.arms import PREDECESSOR, PREDECESSOR_ARM, PRESETS, Arm, check_budgets, check_keys, overlaid
 from benchmarks.suites.speed import Speed
 from benchmarks.tasks.settings import Data
 from benchmarks.tasks.table import find_task
@@ -62,6 +62,8 @@ class TaskSettings(Config):
     """Overrides `[training]` on this task, for the predecessor and every arm."""
     options: dict[str, dict[str, Any]] = {}
     """Overrides options by arm: `options.theseus = {...}`."""
+    settings: dict[str, dict[str, Any]] = {}
+    """Settings of one arm, or of the `predecessor`, by dotted key as in a `grid`. `choose` writes those of a search."""
     max_length: Annotated[int, Field(ge=4, le=8192)] | None = None
     """Tokens at which an example is cut. Default: 48 for synthetic tasks, 256 for QNLI, else 128."""
 
@@ -172,9 +174,10 @@ class Suite(Config):
             if name not in self.arms:
                 raise ValueError(f"steps: no arm {name!r}: {nearest(name, self.arms)}")
         for task, settings in self.task.items():
-            for name in settings.options:
-                if name not in self.arms:
-                    raise ValueError(f"task.{task}.options: no arm {name!r}: {nearest(name, self.arms)}")
+            for key, names in (("options", [*self.arms]), ("settings", [PREDECESSOR, *self.arms])):
+                for name in getattr(settings, key):
+                    if name not in names:
+                        raise ValueError(f"task.{task}.{key}: no arm {name!r}: {nearest(name, names)}")
         for task in self.tasks:
             self.resolve(task, PREDECESSOR)
             for name, arm in self.arms.items():
@@ -193,9 +196,11 @@ class Suite(Config):
         return self._resolved[key]
 
     def _predecessor(self, task: str) -> Resolved:
-        training = self._training(task, "predecessor.training", self.predecessor.training)
-        method = PREDECESSOR_ARM.build()
-        return Resolved(PREDECESSOR, PREDECESSOR, method, training, self.encoder.layers, self._max_length(task))
+        arm = self._on_task(
+            PREDECESSOR_ARM.model_copy(update={"training": self.predecessor.training}), PREDECESSOR, task
+        )
+        training = self._training(task, "predecessor.training", arm.training)
+        return Resolved(PREDECESSOR, PREDECESSOR, arm.build(), training, self.encoder.layers, self._max_length(task))
 
     def _arm(self, task: str, name: str, trial: int) -> Resolved:
         arm, own = self.arms[name], self._own_options(task, name)
@@ -206,15 +211,28 @@ class Suite(Config):
             arm = arm.at_trial(trial)
         except ValueError as error:
             raise ValueError(f"task.{task}.options.{name}: {error}") from None
+        arm = self._on_task(arm, name, task)
         section = arm.training
         if first is not None and arm.intermediate is not None:  # here it fine-tunes the successor from another task
             section = arm.intermediate.training
             arm = arm.model_copy(update={"method": "pretrained", "options": {}})
         training = self._training(task, f"arms.{name}.training", section)
+        if arm.predecessor_epochs:
+            more = self.resolve(task, PREDECESSOR).training.epochs
+            training = training.model_copy(update={"epochs": training.epochs + more})
         modules = self.arms[name].layers or self.successor_layers
         return Resolved(
             name, arm.method, arm.build(), training, modules, self._max_length(task), arm.trainable_parameters, first
         )
+
+    def _on_task(self, arm: Arm, name: str, task: str) -> Arm:
+        """The arm with the task's settings for it. Raises `ValueError` for a key that is searched as well."""
+        settings = self.task[task].settings.get(name, {}) if task in self.task else {}
+        source = f"task.{task}.settings.{name}"
+        check_keys(source, settings)
+        if both := sorted(settings.keys() & (self.arms[name].grid if name in self.arms else {}).keys()):
+            raise ValueError(f"{source}: {both[0]} is in the arm's grid too: give it in one place")
+        return arm.with_settings(source, settings) if settings else arm
 
     def _own_options(self, task: str, arm: str) -> dict[str, Any]:
         return self.task[task].options.get(arm, {}) if task in self.task else {}
@@ -299,12 +317,18 @@ def _read(path: Path, extending: tuple[Path, ...] = ()) -> dict[str, Any]:
     if "arms" in tree:
         merged |= {"arms": tree["arms"], "steps": tree.get("steps", [])}
         own = tree.get("task", {})
-        merged["task"] = overlaid(_without_options(base.get("task", {})), own) if isinstance(own, dict) else own
+        merged["task"] = overlaid(_without_arms(base.get("task", {})), own) if isinstance(own, dict) else own
     return merged
 
 
-def _without_options(sections: dict[str, Any]) -> dict[str, Any]:
-    return {task: {key: value for key, value in found.items() if key != "options"} for task, found in sections.items()}
+def _without_arms(sections: dict[str, Any]) -> dict[str, Any]:
+    """The sections without what they say of the base's arms; settings of the predecessor stay."""
+    result: dict[str, Any] = {}
+    for task, found in sections.items():
+        result[task] = {key: value for key, value in found.items() if key not in ("options", "settings")}
+        if PREDECESSOR in found.get("settings", {}):
+            result[task]["settings"] = {PREDECESSOR: found["settings"][PREDECESSOR]}
+    return result
 
 
 def load_suite(name: str, overrides: Sequence[str] = ()) -> Suite:

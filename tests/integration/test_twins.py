@@ -20,7 +20,8 @@ SMALL = ("rte", "mrpc")
 # suite: (tasks, runs of one seed: a predecessor per task, and arms x trials x tasks)
 TWINS: dict[str, tuple[tuple[str, ...], int]] = {
     "minilm": (SMALL, 2 + 5 * 2),
-    "minilm-attribution": (SMALL, 2 + 9 * 2),
+    "minilm-attribution": (SMALL, 2 + 10 * 2),
+    "minilm-attribution-search": (("mrpc",), 1 + 10 * 4),
     "minilm-init": (SMALL, 2 + 6 * 2),
     "minilm-depths": (SMALL, 2 + 4 * 2),
     "minilm-modules": (SMALL, 2 + 3 * 2),

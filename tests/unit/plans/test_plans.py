@@ -22,6 +22,7 @@ TWO = ("mrpc", "rte")
 RATES = [f"{kind}-0{p}" for kind in ("lr", "elr") for p in (1, 3, 5, 7, 9)]
 STEPS = {
     "finetune": "Fine-tuning",
+    "finetune-long": None,
     "from-predecessor": None,
     "frozen": None,
     "constant": "Constant",
@@ -133,8 +134,15 @@ TABLES: dict[str, tuple[int | None, tuple[str, ...], dict[str, tuple[str | None,
     ),
     "minilm-rates": (None, TWO, at(3, dict.fromkeys(RATES))),
     "minilm-attribution": (None, FIVE, at(3, STEPS)),
+    "minilm-attribution-search": (None, FIVE, at(3, STEPS)),
 }  # fmt: skip
-TRIALS = {"paper-search": 16, "minilm-search": 4, "paper-schedules": 3, "minilm-schedules": 3}
+TRIALS = {
+    "paper-search": 16,
+    "minilm-search": 4,
+    "minilm-attribution-search": 4,
+    "paper-schedules": 3,
+    "minilm-schedules": 3,
+}
 PAPER = [name for name in TABLES if name.startswith("paper")]
 
 
@@ -147,6 +155,8 @@ def suite(name: str) -> Suite:
 def plan(name: str) -> Plan:
     """One seed of the suite; of the largest searches one task, which is a plan like the others'."""
     overrides = ["encoder.random=true", "seeds=[1]"]
+    for task, settings in suite(name).task.items():  # the arms as the suite says them, before a search chose
+        overrides += [f"task.{task}.settings.{arm}={{}}" for arm in settings.settings if arm != "predecessor"]
     if name == "paper-search":
         overrides.append('tasks=["rte", "sst2"]')
     with pytest.MonkeyPatch.context() as patch:

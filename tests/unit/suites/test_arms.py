@@ -20,7 +20,7 @@ from tests.command import refused
 PRESETS = (
     "theseus-paper", "theseus-code", "theseus-readme", "theseus-constant", "theseus-anti", "theseus-curriculum",
     "theseus-blend", "theseus-two-stage", "pkd-skip", "pkd-last", "finetune-from-predecessor", "finetune-frozen",
-    "kd-from-predecessor", "pkd-from-predecessor",
+    "finetune-long", "kd-from-predecessor", "pkd-from-predecessor",
 )  # fmt: skip
 
 
@@ -231,3 +231,42 @@ def test_unequal_numbers_of_trials_are_refused_unless_the_suite_says_so(path: st
     suite = load_suite(path, [grid, *everywhere, 'arms.theseus.grid={"options.clip"=["all", "trainable"]}'])
     assert {len(one.trials()) for one in suite.arms.values()} == {2}
     assert not suite.unequal_budget
+
+
+# settings of one arm on one task, and the predecessor's epochs
+
+
+def test_settings_of_a_task_go_over_everything_else_and_reach_no_other_task(path: str) -> None:
+    made = load_suite(
+        path,
+        [
+            "task.rte.training.epochs=2",
+            "task.rte.settings.kd={'training.epochs'=3, 'options.alpha'=0.25}",
+            "task.rte.settings.predecessor={'training.epochs'=5}",
+        ],
+    )
+    kd = made.resolve("rte", "kd")
+    assert (kd.training.epochs, kd.method.model_dump()["alpha"]) == (3, 0.25)
+    assert made.resolve("rte", "theseus").training.epochs == 2
+    assert made.resolve("rte", "predecessor").training.epochs == 5
+    plain = load_suite(path)
+    assert made.resolve("cola", "kd") == plain.resolve("cola", "kd")
+
+
+def test_a_key_that_is_searched_cannot_be_set_as_well(path: str) -> None:
+    grid = "arms={kd={method='kd', title='KD', grid={'options.alpha'=[0.2, 0.5]}}}"
+    with pytest.raises(SuiteError, match=r"task\.rte\.settings\.kd: options\.alpha is in the arm's grid too"):
+        load_suite(path, [grid, "task.rte.settings.kd={'options.alpha'=0.3}"])
+
+
+def test_the_long_fine_tuning_has_the_predecessors_epochs_on_top_of_its_own(path: str) -> None:
+    made = load_suite(
+        path,
+        [
+            "arms={long={preset='finetune-long'}, short={method='finetune', title='short'}}",
+            "training.epochs=2",
+            "task.rte.settings.predecessor={'training.epochs'=3.5}",
+        ],
+    )
+    assert [made.resolve("rte", arm).training.epochs for arm in ("long", "short", "predecessor")] == [5.5, 2, 3.5]
+    assert made.resolve("cola", "long").training.epochs == 4
