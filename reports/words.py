@@ -59,6 +59,11 @@ def signed(value: float | None, places: int = 1) -> str:
     return f"{0:.{places}f}" if float(shown) == 0 else shown.replace("-", "−")
 
 
+def p_words(p: float | None) -> str:
+    """`0.012`, `< 0.001`; empty for None."""
+    return "" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+
+
 def listed(parts: Sequence[str], last: str = "and") -> str:
     """`a`, `a and b`, `a, b and c`; three or more parts with semicolons if a part contains a comma."""
     if len(parts) > 2 and any("," in part for part in parts):

@@ -20,6 +20,7 @@ from results.format import layout, staging
 from results.format.documents.codec import from_json, written
 from results.format.documents.run import Manifest, Outcome, Result
 from results.format.documents.speed import Speed
+from results.format.documents.suite import Registered, Suite
 from results.format.errors import ReportError
 from results.format.files import place_folder, replace_text
 from results.format.untrusted import load
@@ -170,7 +171,19 @@ class Store:
         staging.sweep(self.path)
 
     def write_suite(self, plan: Plan) -> None:
-        replace_text(self.path / layout.SUITE, written(describe(plan)))
+        replace_text(self.path / layout.SUITE, written(describe(plan, self._registered(tuple(plan.suite.seeds)))))
+
+    def _registered(self, seeds: tuple[int, ...]) -> tuple[Registered, ...]:
+        """The seeds that the suite has planned so far. A change before the first result replaces the plan; a change
+        after it is kept beside what was planned before, because whoever made it could have looked."""
+        old = _read(Suite, self.path / layout.SUITE)
+        if old is None:
+            return (Registered(seeds),)
+        known = old.registered or (Registered(old.seeds),)
+        if known[-1].seeds == seeds:
+            return known
+        results = sum((self.path / run.folder / layout.RESULT).is_file() for run in old.runs)
+        return (*known, Registered(seeds, results)) if results else (*known[:-1], Registered(seeds))
 
     def speed_is_current(self, key: str, subject: str) -> bool:
         """Was speed.json measured under the settings of `key`, or is it a whole matrix of the same `subject`?"""

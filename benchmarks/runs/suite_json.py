@@ -8,15 +8,15 @@ from benchmarks.plans.run import Plan
 from benchmarks.suites import arms
 from benchmarks.suites.arms import PREDECESSOR, PREDECESSOR_ARM
 from benchmarks.tasks.table import find_task
-from results.format.documents.suite import Arm, Planned, Suite, SuiteEncoder, Task
+from results.format.documents.suite import Arm, Planned, Registered, Suite, SuiteEncoder, Task
 
 # settings that name folders of this machine are left out
 OWN_ENCODER: dict[str, Any] = dict(encoder={"path"})
 LOCAL = OWN_ENCODER | dict(data={"path"}, predecessor={"paths"})
 
 
-def describe(plan: Plan) -> Suite:
-    """The suite as a report needs it, with its planned runs."""
+def describe(plan: Plan, registered: tuple[Registered, ...]) -> Suite:
+    """The suite as a report needs it, with its planned runs and the seeds as they were `registered`."""
     suite = plan.suite
     encoder = suite.encoder
     return Suite(
@@ -39,6 +39,7 @@ def describe(plan: Plan) -> Suite:
         arms=tuple(_arm(name, arm, plan) for name, arm in ((PREDECESSOR, PREDECESSOR_ARM), *suite.arms.items())),
         seeds=tuple(suite.seeds),
         predecessor_per_seed=suite.predecessor.per_seed,
+        registered=registered,
         runs=tuple(
             Planned(run.id, run.task.name, run.arm, run.method, run.seed, run.trial, run.folder) for run in plan.runs
         ),

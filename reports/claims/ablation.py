@@ -14,13 +14,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from reports.claims.decisions import Decision
 from reports.claims.paper_numbers import Column
 from reports.statistics.cells import MACRO, Cell
 from reports.statistics.differences import Difference, Differences
+from reports.words import p_words
 from results.format.published_numbers import paper_change
 from results.format.records import Arm, Suite
 
-VERDICTS = {"above": "above", "below": "below", "open": "not separated"}
+WORDS = {"above": "above", "below": "below", "open": "not separated"}
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,16 @@ class Ablation:
     changes: tuple[tuple[Arm, tuple[Change, ...]], ...]
     lines: Mapping[str, tuple[Arm, ...]]
 
+    @property
+    def along_steps(self) -> list[Difference]:
+        """The differences between steps, that of the whole included."""
+        return [d for d in (*(step.change for step in self.steps), self.whole_change) if d is not None]
+
+    @property
+    def from_predecessor(self) -> list[Difference]:
+        """The differences of `changes`."""
+        return [change.ours for _, changes in self.changes for change in changes]
+
 
 def ablation(compared: Differences, columns: Sequence[Column], with_paper: bool) -> Ablation:
     """All three kinds, with the main table's columns; `with_paper` says whether the paper's numbers are beside ours."""
@@ -72,15 +84,17 @@ def _step(compared: Differences, name: str, before: str | None) -> AblationStep:
     return AblationStep(suite.arm(name), own, own.summary.centre(suite.statistic), change)
 
 
-def verdict(d: Difference) -> str:
-    """`above`, `below` or `not separated`, or the reason why nothing can be said."""
+def in_words(decision: Decision) -> str:
+    """`above`, `below` or `not separated`, with p, or the reason why nothing can be said."""
+    d = decision.difference
     if d.mean is None:
         return "no seed in common"
-    if d.low is None or d.high is None:
-        return "undecided: one seed gives no interval"
-    if d.low == d.high:
+    if decision.raw_p is None or decision.p is None:
+        return f"undecided: {'one seed gives no interval' if d.n == 1 else 'every seed gives the same difference'}"
+    if decision.word == "open" and d.estimate and d.estimate.tied:
         return "undecided: every seed gives the same difference"
-    return VERDICTS[d.verdict]
+    holm = f"p {p_words(decision.p)}{f', Holm over {decision.family}' if decision.family > 1 else ''}"
+    return f"{WORDS[decision.word]} ({decision.why or holm})"
 
 
 def _changes(

@@ -1,13 +1,14 @@
-"""The verdict of a suite on each published claim: reproduced, refuted, undecided, or not comparable.
+"""The verdict of a suite on each published claim.
 
     found, absent = verdicts(Differences(estimator))
     found[0].word, found[0].parts[0].p
 
-Order claims ("Theseus above PKD") are decided by the paired difference, two-sided, after Holm over their family: the
-tasks of a per-task claim, or all claims about the macro score that apply to the suite. Ratio claims are decided by
-equivalence within the margin that the claim states (TOST). A suite with another encoder or depth cannot judge values,
-but it tests the direction of an order claim and labels it as directional. Seeds are averaged by their mean, because no
-exact test exists for the paper's medians.
+Order claims ("Theseus above PKD") are decided by the paired difference (`reports.claims.decisions`), after Holm over
+their family: the tasks of a per-task claim, or all claims about the macro score that apply to the suite. They are
+`reproduced` or `refuted` only where like is compared with like on all tasks of the claim. Everywhere else the same test
+says `same direction here` or `opposite direction here`, with every reason (`matching.scope`). Ratio claims are decided
+by equivalence within the margin that the claim states (TOST), and only where like is compared with like. Seeds are
+averaged by their mean, because no exact test exists for the paper's medians.
 """
 
 from __future__ import annotations
@@ -16,19 +17,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from reports.claims.matching import matched, scope
+from reports.claims.decisions import Decision, Key, decide
+from reports.claims.matching import conditions, matched, scope
 from reports.statistics.bootstrap import Estimate
 from reports.statistics.cells import MACRO, Cells
 from reports.statistics.differences import Differences
+from reports.statistics.margins import practical_margin
 from reports.statistics.power import seeds_for_equivalence, seeds_needed
-from reports.statistics.significance import ALPHA, bootstrap_p, holm, sign_flip
+from reports.statistics.significance import ALPHA, bootstrap_p, sign_flip, smallest_p
 from reports.timing.matrix import PAPER_LAYERS, plain
 from reports.words import signed
 from results.format.published_numbers import claims
 from results.format.records import Arm, Condition, Results
 from results.format.untrusted import real, text
 
-Word = Literal["reproduced", "refuted", "undecided", "not comparable"]
+Word = Literal["reproduced", "refuted", "same direction here", "opposite direction here", "undecided", "not comparable"]
+LIKE: Mapping[str, Word] = {"above": "reproduced", "below": "refuted", "open": "undecided"}
+UNLIKE: Mapping[str, Word] = {
+    "above": "same direction here", "below": "opposite direction here", "open": "undecided",
+}  # fmt: skip
 Claim = Mapping[str, Any]
 Tasks = Sequence[tuple[str, str, float | None]]  # name, title and printed number
 Pair = tuple[Arm, Arm]
@@ -39,7 +46,8 @@ class Part:
     """One decision: on a task, the macro or a timing condition. Differences are in points.
 
     `p` is after Holm over `family`. `sign_flip` needs no normality and is None below two seeds. `sentence` says why
-    nothing can be decided; `more` is the number of additional seeds that would decide.
+    nothing can be decided; `more` is the number of additional seeds that would decide. `size` says how large a decided
+    difference is, against the margin that matters and the paper's number. `decision` is that of an order claim.
     """
 
     title: str
@@ -58,24 +66,32 @@ class Part:
     published: float | None = None
     sentence: str = ""
     more: int | None = None
-    estimate: Estimate | None = None
+    size: str = ""
+    decision: Decision | None = None
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim and the suite's verdict on it. `label` is empty where like is compared with like."""
+    """A claim and the suite's verdict on it. `reasons` say why like is not compared with like, `given` what the verdict
+    is conditional on."""
 
     claim: Claim
     word: Word
-    label: str
+    reasons: tuple[str, ...]
     parts: tuple[Part, ...]
     arms: Pair
+    given: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """Reasons and conditions in one line; empty where there are none."""
+        return "; ".join((*self.reasons, *self.given))
 
     @property
     def counts(self) -> str:
         """`5 reproduced, 3 undecided` over the parts of a per-task claim."""
-        words: tuple[Word, ...] = ("reproduced", "refuted", "undecided")
-        tally = [(sum(part.word == word for part in self.parts), word) for word in words]
+        words: tuple[Word, ...] = (*LIKE.values(), *UNLIKE.values())
+        tally = [(sum(part.word == word for part in self.parts), word) for word in dict.fromkeys(words)]
         return ", ".join(f"{count} {word}" for count, word in tally if count)
 
 
@@ -97,7 +113,7 @@ def verdicts(compared: Differences) -> tuple[list[Verdict], list[Absent]]:
             absent.append(answer)
         else:
             found.append(answer)
-    return _over_macro(found), absent
+    return _over_macro(compared, found), absent
 
 
 def _verdict(compared: Differences, claim: Claim) -> Verdict | Absent:
@@ -143,74 +159,106 @@ def _tasks(cells: Cells, claim: Claim) -> Tasks:
 
 
 def _order(compared: Differences, claim: Claim, pair: Pair, tasks: Tasks) -> Verdict | Absent:
-    suite = compared.cells.results.suite
-    parts = [
-        replace(_order_part(compared, task, title, pair), published=None if suite.synthetic else value)
-        for task, title, value in tasks
-    ]
-    if all(part.n == 0 for part in parts):
+    results = compared.cells.results
+    keys = [(task, pair[0].name, pair[1].name) for task, _, _ in tasks]
+    if all(compared.of(*key).n == 0 for key in keys):
         return Absent(claim, "no seed has a score of both arms yet")
-    parts, reason = _with_holm(parts), scope(suite, claim, len(tasks))
-    label = reason if not reason or reason.startswith("on ") else f"directional: {reason}"
-    return Verdict(claim, _overall(parts), label, tuple(parts), pair)
+    reasons = scope(results, claim, pair, len(tasks))
+    alike = not scope(results, claim, pair, len(claim["tasks"]))  # of each task by itself
+    parts = [
+        _order_part(compared, title, None if results.suite.synthetic else printed, decision, alike)
+        for (_, title, printed), decision in zip(tasks, decide(compared, keys), strict=True)
+    ]
+    return Verdict(claim, _overall(parts, bool(reasons)), reasons, tuple(parts), pair, conditions(results, pair))
 
 
-def _order_part(compared: Differences, task: str, title: str, pair: Pair) -> Part:
-    """The paired difference of two arms before Holm: `raw_p` and everything else that is independent of the family."""
-    one, other = (arm.name for arm in pair)
-    seen = compared.of(task, one, other)
-    estimate = seen.estimate
+def _order_part(compared: Differences, title: str, printed: float | None, decision: Decision, alike: bool) -> Part:
+    """A decision on one task, or on the macro score, as a part of a claim."""
+    seen, estimate = decision.difference, decision.difference.estimate
     flip = sign_flip(seen.values) if seen.n > 1 else None
-    drawn = compared.estimator.bootstrap_draws(task, one, other)
+    drawn = compared.estimator.bootstrap_draws(*seen.key)
     part = Part(
         title,
-        "undecided",
+        (LIKE if alike else UNLIKE)[decision.word],
         mean=seen.mean,
         n=seen.n,
+        p=decision.p,
+        raw_p=decision.raw_p,
+        family=decision.family,
         basis=estimate.basis if estimate else "",
         sign_flip=flip.p if flip else None,
         sign_flip_least=flip.smallest if flip else None,
         bootstrap=bootstrap_p(seen.mean, drawn) if drawn is not None and seen.mean is not None else None,
+        published=printed,
+        sentence=decision.why,
+        decision=decision,
     )
     if estimate is None:
-        return replace(part, sentence=_no_interval(seen.n))
+        return replace(part, sentence=decision.why or _no_interval(seen.n))
     low, high = estimate.interval()
-    return replace(part, low=low, high=high, raw_p=estimate.p(), estimate=estimate)
-
-
-def _with_holm(parts: Sequence[Part]) -> list[Part]:
-    """Decide the parts after Holm over those that have a p value; a part without one stays undecided."""
-    tested = [i for i, part in enumerate(parts) if part.raw_p is not None]
-    adjusted = dict(zip(tested, holm([parts[i].raw_p or 0.0 for i in tested]), strict=True))
-    return [_decided(part, adjusted[i], len(tested)) if i in adjusted else part for i, part in enumerate(parts)]
-
-
-def _decided(part: Part, p: float, family: int) -> Part:
-    estimate = part.estimate
-    if estimate is None:
+    part = replace(part, low=low, high=high)
+    part = replace(part, size=_size(compared, part, alike))
+    if part.sentence or part.word != "undecided":
         return part
-    word: Word = "undecided"
-    if p <= ALPHA:
-        word = "reproduced" if estimate.mean > 0 else "refuted"
-    needed = seeds_needed(estimate.mean, estimate.sd, estimate.example_part, tests=family)
-    more = None if needed is None else max(1, needed - estimate.n)
-    return replace(part, word=word, p=p, family=family, more=more)
+    if estimate.tied and smallest_p(seen.n) > ALPHA:
+        return replace(part, sentence="undecidable at this n: every seed gives the same difference")
+    needed = seeds_needed(estimate.mean, estimate.sd, estimate.example_part, tests=decision.family)
+    return replace(part, more=None if needed is None else max(1, needed - estimate.n))
 
 
-def _over_macro(found: Sequence[Verdict]) -> list[Verdict]:
+def _size(compared: Differences, part: Part, alike: bool) -> str:
+    """The size of a difference: against the margin that matters in practice, and against the paper's where alike."""
+    decision = part.decision
+    if decision is None or part.low is None or part.high is None or part.word == "undecided":
+        return ""
+    margin = practical_margin(compared.cells.results.suite, decision.difference.task)
+    nearest = min(abs(part.low), abs(part.high))
+    points = counted_points(margin)
+    if nearest >= margin:
+        said = f"by {points} or more"
+    elif max(abs(part.low), abs(part.high)) < margin:
+        said = f"by less than {points}, too little to matter in practice"
+    else:
+        said = f"whether by {points}, which would matter in practice, is open"
+    if not alike or part.published is None:
+        return said
+    inside = part.low <= part.published <= part.high
+    return f"{said}; the paper's {signed(part.published)} lies {'inside' if inside else 'outside'} this interval"
+
+
+def counted_points(margin: float) -> str:
+    """`1 point`, `2 points`."""
+    return f"{margin:g} point{'' if margin == 1 else 's'}"
+
+
+def _over_macro(compared: Differences, found: Sequence[Verdict]) -> list[Verdict]:
     """Decide claims about the macro score as one family, because a reader takes the list as a whole."""
     macro = [v for v in found if v.claim["kind"] == "order" and v.claim["tasks"] == ["Macro"]]
-    parts = _with_holm([v.parts[0] for v in macro])
-    new = {v.claim["id"]: replace(v, word=part.word, parts=(part,)) for v, part in zip(macro, parts, strict=True)}
+    parts = [v.parts[0] for v in macro]
+    decisions = decide(compared, [part.decision.difference.key for part in parts if part.decision])
+    new = {}
+    for v, part, decision in zip(macro, parts, decisions, strict=True):
+        again = _order_part(compared, part.title, part.published, decision, not v.reasons)
+        new[v.claim["id"]] = replace(v, word=again.word, parts=(again,))
     return [new.get(v.claim["id"], v) for v in found]
 
 
-def _overall(parts: Sequence[Part]) -> Word:
-    """A claim about every task is refuted if one part is, and reproduced if all parts are."""
-    words = [part.word for part in parts]
-    if "refuted" in words:
-        return "refuted"
-    return "reproduced" if all(word == "reproduced" for word in words) else "undecided"
+def judged(found: Sequence[Verdict]) -> dict[Key, Decision]:
+    """The decisions behind the order claims by task and arms; of a pair in several claims, the first."""
+    decisions: dict[Key, Decision] = {}
+    for verdict in found:
+        for part in verdict.parts:
+            if part.decision is not None:
+                decisions.setdefault(part.decision.difference.key, part.decision)
+    return decisions
+
+
+def _overall(parts: Sequence[Part], unlike: bool) -> Word:
+    """A claim about every task fails if one part does, and holds if all parts do; it is about all tasks of the claim
+    only where nothing is `unlike`."""
+    words = {part.decision.word if part.decision else "open" for part in parts}
+    word = "below" if "below" in words else "above" if words == {"above"} else "open"
+    return (UNLIKE if unlike else LIKE)[word]
 
 
 def _ratio(compared: Differences, claim: Claim, pair: Pair, tasks: Tasks) -> Verdict | Absent:
@@ -220,22 +268,29 @@ def _ratio(compared: Differences, claim: Claim, pair: Pair, tasks: Tasks) -> Ver
     seen = compared.of(task, one, other)
     if seen.n == 0:
         return Absent(claim, "no seed has a score of both arms yet")
-    label = scope(compared.cells.results.suite, claim, len(tasks))
-    part = Part(title, "undecided", n=seen.n, published=claim["published"])
+    results = compared.cells.results
+    reasons, decision = scope(results, claim, pair, len(tasks)), decide(compared, [seen.key])[0]
+    part = Part(title, "undecided", n=seen.n, published=claim["published"], sentence=decision.why)
     if estimate is None:
-        part = replace(part, sentence=_no_interval(seen.n))
+        part = replace(part, sentence=part.sentence or _no_interval(seen.n))
     else:
         low, high = estimate.interval()
         part = replace(part, mean=estimate.mean, low=low, high=high, n=estimate.n, basis=estimate.basis)
-        if not label:
-            part = _equivalence(part, estimate, claim)
-    word: Word = "not comparable" if label else part.word
-    return Verdict(claim, word, label, (replace(part, word=word),), pair)
+        if not reasons:
+            part = _equivalence(part, estimate, claim, decision)
+    word: Word = "not comparable" if reasons else part.word
+    given = conditions(results, pair)
+    return Verdict(claim, word, reasons, (replace(part, word=word),), pair, given)
 
 
-def _equivalence(part: Part, estimate: Estimate, claim: Claim) -> Part:
+def _equivalence(part: Part, estimate: Estimate, claim: Claim, decision: Decision) -> Part:
     p, verdict = estimate.tost(claim["margin"], claim["published"])
     words: dict[str, Word] = {"equivalent": "reproduced", "different": "refuted", "undecided": "undecided"}
+    if estimate.tied and smallest_p(estimate.n) > ALPHA:
+        return replace(part, p=p, raw_p=p, sentence="undecidable at this n: every seed gives the same ratio")
+    if part.sentence or decision.left_out:
+        why = "open because of the seeds left out: a ratio of a constant answer says little"
+        return replace(part, p=p, raw_p=p, sentence=part.sentence or why)
     off = estimate.mean - claim["published"]
     needed = seeds_for_equivalence(off, estimate.sd, claim["margin"], estimate.example_part)
     more = None if needed is None else max(1, needed - part.n)
@@ -251,11 +306,11 @@ def _speed_up(results: Results, claim: Claim, pair: Pair) -> Verdict | Absent:
     timed = [c for c in plain(results.speed) if (c.successor_layers, c.predecessor_layers) == depths]
     if not timed:
         return Absent(claim, "inference was not timed at this depth")
-    parts, label = [_timed(condition, claim) for condition in timed], scope(results.suite, claim, 0)
-    if label:
-        return Verdict(claim, "not comparable", label, tuple(replace(p, word="not comparable") for p in parts), pair)
+    parts, reasons = [_timed(condition, claim) for condition in timed], scope(results, claim, pair, 0)
+    if reasons:
+        return Verdict(claim, "not comparable", reasons, tuple(replace(p, word="not comparable") for p in parts), pair)
     words = {part.word for part in parts}
-    return Verdict(claim, words.pop() if len(words) == 1 else "undecided", "", tuple(parts), pair)
+    return Verdict(claim, words.pop() if len(words) == 1 else "undecided", (), tuple(parts), pair)
 
 
 def _timed(condition: Condition, claim: Claim) -> Part:
@@ -288,11 +343,11 @@ def _parameters(results: Results, claim: Claim, pair: Pair) -> Verdict | Absent:
     if not sizes:
         return Absent(claim, "no run states its parameters")
     ratio = sorted(sizes)[len(sizes) // 2]
-    label = scope(results.suite, claim, 0)
+    reasons = scope(results, claim, pair, 0)
     word: Word = "reproduced" if abs(ratio - claim["published"]) <= claim["margin"] else "refuted"
-    word = "not comparable" if label else word
+    word = "not comparable" if reasons else word
     part = Part("Counted", word, ratio, ratio, ratio, 1, basis="a count", published=claim["published"])
-    return Verdict(claim, word, label, (part,), pair)
+    return Verdict(claim, word, reasons, (part,), pair)
 
 
 def _no_interval(n: int) -> str:
@@ -310,14 +365,14 @@ def flip_words(part: Part) -> str:
 
 
 def more_words(part: Part) -> str:
-    """The additional seeds that would decide an undecided part, in words."""
+    """What would decide an undecided part, in words. Adding seeds to this suite would be a second look at it."""
     if part.word != "undecided":
         return ""
     if part.sentence or part.raw_p is None:
         return part.sentence
     if part.more is None:
         return "not by seeds alone: too near the limit" + ("" if part.basis == "seeds" else " for this dev set")
-    return f"about {part.more} more seed{'' if part.more == 1 else 's'} at the spread seen"
+    return f"a new suite with about {part.n + part.more} seeds, at the spread seen"
 
 
 def shown(value: float | None, claim: Claim) -> str:

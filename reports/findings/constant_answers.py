@@ -13,8 +13,7 @@ import statistics
 from dataclasses import dataclass
 
 from reports.statistics.cells import Cell, Cells
-
-FLAG = "constant predictions"  # such a flag in result.json begins with this; the split follows
+from reports.statistics.failures import CONSTANT
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ def constant_cells(cells: Cells, protocol: str | None = None) -> list[ConstantCe
 
 def _constant(cell: Cell, protocol: str, task: str, arm: str) -> ConstantCell | None:
     found = {run.seed: checkpoint.flags for run in cell.runs if (checkpoint := run.at(protocol)) is not None}
-    constant = {seed for seed, flags in found.items() if any(flag.startswith(FLAG) for flag in flags)}
+    constant = {seed for seed, flags in found.items() if any(flag.startswith(CONSTANT) for flag in flags)}
     seeds = tuple(seed for seed in cell.scores if seed in constant)
     if not seeds:
         return None

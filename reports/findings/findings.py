@@ -13,13 +13,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from reports.claims.ablation import Ablation, ablation
+from reports.claims.decisions import Decision, Key, all_decisions
 from reports.claims.paper_numbers import Column
-from reports.claims.verdicts import Absent, Verdict, verdicts
+from reports.claims.verdicts import Absent, Verdict, judged, verdicts
 from reports.findings.constant_answers import ConstantCell, constant_cells
 from reports.findings.environment import Environment, environment
 from reports.findings.main_table import MainTable, main_table
 from reports.statistics.cells import Cells
 from reports.statistics.differences import Difference, Differences, comparisons, depth_leaders
+from reports.statistics.failures import Failures, failure_rates
 from reports.statistics.intervals import Estimator
 from reports.statistics.loyalty import Flips, Loyalty, all_flips, listed_pairs, loyalties
 from reports.timing.headline_setting import timing_for_figure
@@ -34,7 +36,8 @@ from results.format.trials import Choice, choices
 class Findings:
     """The findings on one results folder.
 
-    The answer is about the column `main`. `leaders`: the Theseus arm of each depth; `reference` is the first of them.
+    The answer is about the column `main`. `decisions` has one for every difference on the page: verdicts, headline,
+    tables and figures use the same one. `leaders`: the Theseus arm of each depth; `reference` is the first of them.
     `timed`: the conditions of the one timing setting that is shown beside scores; `timing`: all of them. `answers`: the
     stored predictions by task. `flips` covers every pair of arms, or every pair with one of `flips_of` if not empty.
     """
@@ -46,11 +49,13 @@ class Findings:
     leaders: Mapping[int | None, str]
     reference: Arm | None
     differences: tuple[Difference, ...]
+    decisions: Mapping[Key, Decision]
     verdicts: tuple[Verdict, ...]
     absent: tuple[Absent, ...]
     ablation: Ablation
     choices: tuple[Choice, ...]
     constant: tuple[ConstantCell, ...]
+    failures: tuple[Failures, ...]
     timing: Matrix
     timed: tuple[Condition, ...]
     answers: Mapping[str, Answers]
@@ -66,7 +71,8 @@ def findings(results: Results) -> Findings:
     compared = Differences(Estimator(cells))
     answers, timed = compared.estimator.answers, timing_for_figure(results)
     table, leaders = main_table(cells, timed), depth_leaders(suite)
-    judged, absent = verdicts(compared)
+    found, absent = verdicts(compared)
+    shown, changed = comparisons(compared), ablation(compared, table.columns, table.paper == "beside")
     flips_of = listed_pairs(suite, answers)
     return Findings(
         results=results,
@@ -75,12 +81,14 @@ def findings(results: Results) -> Findings:
         main=next((column for column in table.columns if column.name == cells.main_task), table.columns[-1]),
         leaders=leaders,
         reference=suite.arm(next(iter(leaders.values()))) if leaders else None,
-        differences=tuple(comparisons(compared)),
-        verdicts=tuple(judged),
+        differences=tuple(shown),
+        decisions=all_decisions(compared, judged(found), shown, changed.along_steps, changed.from_predecessor),
+        verdicts=tuple(found),
         absent=tuple(absent),
-        ablation=ablation(compared, table.columns, table.paper == "beside"),
+        ablation=changed,
         choices=tuple(choices(results)),
         constant=tuple(constant_cells(cells)),
+        failures=tuple(failure_rates(compared.estimator)),
         timing=matrix(results),
         timed=timed,
         answers=answers,

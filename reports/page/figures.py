@@ -14,7 +14,6 @@ from typing import Literal
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from reports.claims.ablation import AblationStep
 from reports.claims.paper_numbers import Column
 from reports.findings.findings import Findings
 from reports.page.drawing import (
@@ -72,9 +71,11 @@ def score_panel(found: Findings, style: Style, column: Column) -> str | None:
 
 
 @styled()
-def difference_panel(style: Style, arm: Arm, found: Sequence[Difference], titles: Mapping[str, str]) -> str | None:
-    """The reference minus one arm: a point and its interval per task, with a line at zero."""
-    drawn = [d for d in found if d.mean is not None]
+def difference_panel(
+    found: Findings, style: Style, arm: Arm, shown: Sequence[Difference], titles: Mapping[str, str]
+) -> str | None:
+    """The reference minus one arm: a point and its interval per task, with a line at zero; filled where decided."""
+    drawn = [d for d in shown if d.mean is not None]
     if not drawn:
         return None
     fig, ax = panel(320, 46 + 25 * len(drawn), left=76)
@@ -83,7 +84,7 @@ def difference_panel(style: Style, arm: Arm, found: Sequence[Difference], titles
         colour = style.colours[d.reference]
         if d.low is not None and d.high is not None:
             ax.plot([d.low, d.high], [row, row], color=colour, lw=2)
-        filled = d.verdict != "open"
+        filled = found.decisions[d.key].word != "open"
         ax.plot([d.mean or 0.0], [row], "o", ms=7, mec=colour, mew=1.6, mfc=colour if filled else PAPER)
     rows(ax, [short(titles.get(d.task, d.task), 10) for d in drawn])
     ax.margins(x=0.1)
@@ -158,13 +159,14 @@ def _series(run: Run, curve: Curve, limit: int = 250) -> tuple[list[float], list
 
 
 @styled()
-def steps_figure(style: Style, found: Sequence[AblationStep], label: str) -> str | None:
+def steps_figure(found: Findings, style: Style, label: str) -> str | None:
     """The score of each step. The bar is the interval of the change from the step before, laid around the score."""
-    if not any(step.value is not None for step in found):
+    steps = found.ablation.steps
+    if not any(step.value is not None for step in steps):
         return None
-    fig, ax = panel(400, 58 + 34 * len(found), left=164, bottom=42)
+    fig, ax = panel(400, 58 + 34 * len(steps), left=164, bottom=42)
     before: float | None = None
-    for row, step in enumerate(found):
+    for row, step in enumerate(steps):
         colour, change = style.colours[step.arm.name], step.change
         if step.value is None:
             ax.text(0.02, row, "no score", transform=ax.get_yaxis_transform(), color=MUTED, va="center", size=10)
@@ -175,18 +177,18 @@ def steps_figure(style: Style, found: Sequence[AblationStep], label: str) -> str
         if change is not None and change.mean is not None and change.low is not None and change.high is not None:
             ends = [step.value + (end - change.mean) for end in (change.low, change.high)]
             ax.plot(ends, [row, row], color=colour, lw=5, alpha=0.35, solid_capstyle="butt")
-        filled = change is None or change.verdict != "open"
+        filled = change is None or found.decisions[change.key].word != "open"
         marker = style.markers[step.arm.name]
         ax.plot([step.value], [row], marker, ms=8, mec=colour, mew=1.6, mfc=colour if filled else PAPER)
         before = step.value
-    rows(ax, [wrapped(step.arm.title) for step in found])
+    rows(ax, [wrapped(step.arm.title) for step in steps])
     ax.set_xlabel(short(label, 40))
     ax.margins(x=0.08)
     x_axis(ax)
     spoken = "; ".join(
         f"{step.arm.title} {step.value:.1f}"
         + (f", {signed(step.change.mean)}{_spoken_interval(step.change)}" if step.change else "")
-        for step in found
+        for step in steps
         if step.value is not None
     )
     return svg(fig, "steps", "Score along the steps", spoken)

@@ -2,36 +2,37 @@
 
     sentences = headline(found)
 
-Every sentence is generated from numbers and names the number of seeds. An interval that includes zero is called
-undecided, not equal, and one seed decides nothing.
+Every sentence is generated from numbers and names the number of seeds. What is decided is what the verdicts decide
+(`reports.claims.decisions`): a difference that the test does not decide is called undecided, not equal.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from reports.claims.decisions import Decision
 from reports.findings.findings import Findings
 from reports.statistics.cells import MACRO, Cell
 from reports.statistics.differences import Difference
-from reports.words import counted, listed, protocol_name, signed
+from reports.statistics.significance import ALPHA, smallest_p
+from reports.words import counted, listed, p_words, protocol_name, signed
 from results.format.published_numbers import paper_macro
 from results.format.records import Arm, Suite
 
-FEW = 6  # a two-sided sign-flip test cannot reach 5 % below six seeds: 2 / 2**5 = 0.0625
 MANY = 8  # a sentence lists at most this many arms
 RIVALS = {
     "above": "It is above {}.",
     "below": "It is below {}.",
-    "open": "It is not separated from {}: the interval includes zero.",
-    "flat": "Nothing is decided against {}: every seed gives the same difference, so the interval has no width.",
+    "open": "It is not separated from {}.",
+    "early": "Nothing is decided yet against {}.",
     "single": "Nothing is decided against {}: one seed in common gives a difference and no interval.",
     "none": "No seed has a score of both it and {} on every task yet.",
 }
 STEPS = {
     "above": "Compared with the step before, the score is higher after {}.",
     "below": "Compared with the step before, the score is lower after {}.",
-    "open": "Not separated from the step before: {}; the interval includes zero.",
-    "flat": "Nothing is decided for {}: every seed gives the same change, so the interval has no width.",
+    "open": "Not separated from the step before: {}.",
+    "early": "Nothing is decided yet for {}.",
     "single": "Nothing is decided for {}: one seed in common gives a change and no interval.",
     "none": "No seed has a score of both {} and the step before on every task yet.",
 }
@@ -48,8 +49,8 @@ def headline(found: Findings) -> list[str]:
         sentences += _leader(found, leader, rivals)
         used += rivals
     changes = [step.change for step in found.ablation.steps if step.change is not None]
-    sentences += _sorted_out(STEPS, [(d, suite.arm(d.reference).title) for d in changes])
-    return sentences + _from_predecessor(found) + _swept(found) + _caution([*used, *changes])
+    sentences += _sorted_out(found, STEPS, [(d, suite.arm(d.reference).title) for d in changes])
+    return sentences + _from_predecessor(found) + _swept(found) + _caution(found, [*used, *changes])
 
 
 def _is_rival(found: Findings, d: Difference) -> bool:
@@ -68,7 +69,7 @@ def _leader(found: Findings, leader: str, rivals: Sequence[Difference]) -> list[
     if ours.summary.n == 0:
         where = "on every task" if ours.task == MACRO else "on the task"
         return [f"No seed has a score of {title} {where} yet, so there is no overall answer."]
-    return [_level(found, ours, title), *_sorted_out(RIVALS, [(d, suite.arm(d.arm).title) for d in rivals])]
+    return [_level(found, ours, title), *_sorted_out(found, RIVALS, [(d, suite.arm(d.arm).title) for d in rivals])]
 
 
 def _compared(suite: Suite) -> str:
@@ -110,18 +111,25 @@ def _paper_retention(suite: Suite, ours: Cell, deep: Arm) -> str:
     return f" (the paper's numbers give {100 * above / below:.1f} %)" if above and below else ""
 
 
-def _sorted_out(shapes: dict[str, str], found: Sequence[tuple[Difference, str]]) -> list[str]:
-    """One sentence per verdict, each difference named with its interval and its number of seeds."""
+def _sorted_out(found: Findings, shapes: dict[str, str], named: Sequence[tuple[Difference, str]]) -> list[str]:
+    """One sentence per kind of decision, each difference named with its interval, p and number of seeds."""
     groups: dict[str, list[str]] = {key: [] for key in shapes}
-    for d, name in found:
+    for d, name in named:
+        decision = found.decisions[d.key]
         if d.mean is None:
             groups["none"].append(name)
         elif d.low is None or d.high is None:
             groups["single"].append(f"{name} ({signed(d.mean)})")
         else:
             span = f"{signed(d.mean)}, 95 % interval {signed(d.low)} to {signed(d.high)}, {d.n} seeds"
-            groups["flat" if d.low == d.high else d.verdict].append(f"{name} ({span})")
+            kind = "early" if decision.why else decision.word
+            groups[kind].append(f"{name} ({span}, {decision.why or _tested(decision)})")
     return [shape.format(listed(groups[key])) for key, shape in shapes.items() if groups[key]]
+
+
+def _tested(decision: Decision) -> str:
+    """`p 0.012, Holm over 4`."""
+    return f"p {p_words(decision.p)}" + (f", Holm over {decision.family}" if decision.family > 1 else "")
 
 
 def _from_predecessor(found: Findings) -> list[str]:
@@ -147,15 +155,23 @@ def _swept(found: Findings) -> list[str]:
     return said
 
 
-def _caution(rivals: Sequence[Difference]) -> list[str]:
-    compared = [d for d in rivals if d.low is not None]
+def _caution(found: Findings, named: Sequence[Difference]) -> list[str]:
+    """What the sentences above rest on, where seeds are few or failed, or all share one predecessor."""
+    compared = [d for d in named if d.low is not None]
     if not compared:
         return []
-    fewest = min(d.n for d in compared)
-    if fewest >= FEW:
-        return []
-    found = max(d.detectable or 0.0 for d in compared)
-    said = f"{fewest} seeds are few: a true difference below about {found:.1f} points would often be missed"
-    if any(d.basis == "seeds" for d in compared):
-        said += ", and the intervals include only the spread between seeds, not the sampling of the dev set"
-    return [f"{said}."]
+    said, fewest = [], min(d.n for d in compared)
+    if smallest_p(fewest) > ALPHA:
+        least = max(d.detectable or 0.0 for d in compared)
+        few = f"{fewest} seeds are few: a true difference below about {least:.1f} points would often be missed"
+        if any(found.decisions[d.key].on_normality for d in compared):
+            few += ", and what is decided rests on normality, because the exact sign-flip test needs six seeds"
+        if any(d.basis == "seeds" for d in compared):
+            few += "; the intervals include only the spread between seeds, not the sampling of the dev set"
+        said.append(f"{few}.")
+    if any(found.decisions[d.key].left_out for d in compared):
+        said.append("Some seeds failed: every interval is about those that did not, and the verdicts say what changes.")
+    suite = found.results.suite
+    if not suite.predecessor_per_seed and len(suite.seeds) > 1 and any(arm.is_predecessor for arm in suite.arms):
+        said.append("All seeds share one predecessor per task: another predecessor could give other differences.")
+    return said

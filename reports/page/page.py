@@ -48,9 +48,9 @@ class Row:
 def render(results_folder: Path, output: Path | None = None) -> Path:
     """Write report.html and the files it links to into `output` (default `<results>/report`); return the page's path.
 
-    table.csv and table.tex hold the main table and verdicts.csv every claim in numbers. Where predictions are stored,
-    flips.csv lists the examples on which arms differ. Raises `ReportError` when the results cannot be read or the
-    output cannot be written.
+    table.csv and table.tex hold the main table, verdicts.csv every claim and failures.csv every failure rate in
+    numbers. Where predictions are stored, flips.csv lists the examples on which arms differ. Raises `ReportError` when
+    the results cannot be read or the output cannot be written.
     """
     found = findings(read(Path(results_folder)))
     folder = Path(output) if output is not None else found.results.root / "report"
@@ -59,6 +59,7 @@ def render(results_folder: Path, output: Path | None = None) -> Path:
         "table.tex": to_latex(found.table),
         "verdicts.csv": verdict_rows.to_csv(found.verdicts, found.absent),
         "report.html": _page(found, folder),
+        "failures.csv": sections.failures_csv(found),
         "flips.csv": loyalty_rows.flips_csv(found),
     }
     try:
@@ -82,7 +83,12 @@ def _page(found: Findings, output: Path) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    loader.filters |= {"decimals": decimals, "signed": signed, "verdict": ablation.verdict}
+    loader.filters |= {
+        "decimals": decimals,
+        "signed": signed,
+        "decided": lambda d: found.decisions[d.key].word != "open",
+        "verdict": lambda d: ablation.in_words(found.decisions[d.key]),
+    }
     return loader.get_template("report.html.j2").render(_context(found, output) | _claims(found) | _loyalty(found))
 
 
@@ -94,6 +100,8 @@ def _claims(found: Findings) -> dict[str, Any]:
         "claimed_tasks": verdict_rows.task_columns(found.verdicts),
         "unspoken": verdict_rows.absent_lines(found.absent),
         "unspoken_count": len(found.absent),
+        "registered": sections.registration(found.results.suite),
+        "per_seed_cost": sections.per_seed_cost(found.results),
     }
 
 
@@ -129,6 +137,7 @@ def _context(found: Findings, output: Path) -> dict[str, Any]:
         "references": len({d.reference for d in shown}),
         "flagged": any(entry.flagged for row in table.entries for entry in row),
         "constant": found.constant,
+        **_failures(found),
         "intervals": sum(d.low is not None for d in found.differences),
         "joint_intervals": sum(d.low is not None and d.basis != "seeds" for d in found.differences),
         "figures": _figures(found, grid),
@@ -145,6 +154,15 @@ def _context(found: Findings, output: Path) -> dict[str, Any]:
         "environment": found.environment,
         **_experiment(found),
     }
+
+
+def _failures(found: Findings) -> dict[str, Any]:
+    """Failure rates by arm and task, and the cells that had a failure with a mean that does not hang on one seed."""
+    tasks = [column for column in found.table.columns if column.name != MACRO]
+    rows = {(f.task, f.arm): sections.failure_row(found, f) for f in found.failures}
+    grid = [(arm.title, [rows.get((task.name, arm.name)) for task in tasks]) for arm in found.table.arms]
+    failed = [row for row in rows.values() if row["count"]]
+    return {"failures": grid, "failure_tasks": [task.title for task in tasks], "failed_cells": failed}
 
 
 def _origin(results: Results) -> dict[str, Any]:
@@ -198,10 +216,10 @@ def _figures(found: Findings, grid: Sequence[Row]) -> dict[str, Any]:
     columns, swept = found.table.columns, found.ablation.lines
     style = Style(found.results.suite.arms)
     tasks = [column for column in columns if column.name != MACRO]
-    steps = figures.steps_figure(style, found.ablation.steps, f"{found.main.title} score")
+    steps = figures.steps_figure(found, style, f"{found.main.title} score")
     return {
         "scores": _drawn([(c.title, figures.score_panel(found, style, c)) for c in columns]),
-        "differences": _drawn(_differences(style, grid, {column.name: column.title for column in columns})),
+        "differences": _drawn(_differences(found, style, grid, {column.name: column.title for column in columns})),
         "losses": _drawn([(c.title, figures.curve_panel(found, style, c, "loss")) for c in tasks]),
         "rates": _drawn([(c.title, figures.curve_panel(found, style, c, "rate")) for c in tasks]),
         "latency": _drawn([("", figures.latency_figure(found, style))]),
@@ -210,13 +228,15 @@ def _figures(found: Findings, grid: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def _differences(style: Style, grid: Sequence[Row], titles: dict[str, str]) -> list[tuple[str, str | None]]:
+def _differences(
+    found: Findings, style: Style, grid: Sequence[Row], titles: dict[str, str]
+) -> list[tuple[str, str | None]]:
     several = len({row.reference.name for row in grid}) > 1
     panels = []
     for row in grid:
         cells = [d for d in row.cells if d is not None]
         title = f"{row.reference.title} − {row.arm.title}" if several else row.arm.title
-        panels.append((title, figures.difference_panel(style, row.arm, cells, titles)))
+        panels.append((title, figures.difference_panel(found, style, row.arm, cells, titles)))
     return panels
 
 

@@ -5,17 +5,21 @@ The rows hold numbers already formatted, so that the template holds layout only 
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from reports.findings.findings import Findings
 from reports.statistics.cells import summarise
-from reports.words import decimals, duration, millions, signed
+from reports.statistics.failures import Failures
+from reports.words import counted, decimals, duration, listed, millions, signed
 from results.format import layout
-from results.format.records import PROTOCOLS, Arm, Results, Run
+from results.format.records import PROTOCOLS, Arm, Results, Run, Suite
 
 Row = dict[str, Any]
 
@@ -118,6 +122,62 @@ def link(root: Path, run: Run, name: str, output: Path) -> str:
     except ValueError:
         return ""
     return quote(Path(relative).as_posix())
+
+
+def failure_row(found: Findings, failures: Failures) -> Row:
+    """How often the runs of a cell failed, in words, with its mean and its interquartile mean."""
+    cell = found.cells.at(failures.task, failures.arm)
+    kinds = {"diverged": failures.diverged, "failed": failures.failed, "constant": failures.constant}
+    low, high = (f"{100 * value:.0f}" for value in (failures.low, failures.high))
+    robust = failures.robust is not None
+    return {
+        "task": next(column.title for column in found.table.columns if column.name == failures.task),
+        "arm": found.results.suite.arm(failures.arm).title,
+        "count": failures.count,
+        "failed": f"{failures.count} of {failures.runs}",
+        "kinds": ", ".join(f"{count} {kind}" for kind, count in kinds.items() if count),
+        "rate": f"up to {high} %" if failures.count == 0 else f"{low} to {high} %",
+        "mean": decimals(cell.summary.mean, 1),
+        "robust": decimals(failures.robust, 1),
+        "robust_interval": f"{failures.robust_low:.1f} to {failures.robust_high:.1f}" if robust else "",
+    }
+
+
+def failures_csv(found: Findings) -> str:
+    """A line per task and arm; rates are shares of 1, means are points."""
+    names = [field.name for field in fields(Failures)]
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(names)
+    for failures in found.failures:
+        values = [getattr(failures, name) for name in names]
+        writer.writerow("" if v is None else f"{v:.6g}" if isinstance(v, float) else v for v in values)
+    return out.getvalue()
+
+
+def registration(suite: Suite) -> str:
+    """Which seeds were planned when, for a suite that records it; empty for an older one."""
+    if not suite.registered:
+        return ""
+    first, *later = suite.registered
+    said = f"Seeds {listed([str(seed) for seed in first.seeds])} were registered before the first run"
+    for entry in later:
+        said += f"; they became {listed([str(seed) for seed in entry.seeds])} after {counted(entry.after_runs, 'run')}"
+    return f"{said}. Claims are tested when all of them are there."
+
+
+def per_seed_cost(results: Results) -> str:
+    """What a predecessor for each seed would cost, where all seeds share one; empty elsewhere."""
+    suite = results.suite
+    deep = {arm.name for arm in suite.arms if arm.is_predecessor}
+    seconds = [run.train_seconds for run in results.runs if run.arm in deep and run.train_seconds]
+    if suite.predecessor_per_seed or not seconds or len(suite.seeds) < 2:
+        return ""
+    cost = duration(sum(seconds) * (len(suite.seeds) - 1))
+    return (
+        "All seeds share one predecessor per task, and its own spread is in no interval: a suite that is to decide "
+        f"sets predecessor.per_seed = true, which here would cost {cost} of training more."
+    )
 
 
 def missing(found: Findings) -> list[str]:

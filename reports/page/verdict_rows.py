@@ -12,9 +12,10 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+from reports.claims.decisions import sensitivity_words
 from reports.claims.verdicts import Absent, Part, Verdict, flip_words, more_words, shown
 from reports.statistics.significance import ALPHA, smallest_p
-from reports.words import counted, listed, plain_cell
+from reports.words import counted, listed, p_words, plain_cell
 from results.format.published_numbers import TASKS
 
 Row = dict[str, Any]
@@ -80,6 +81,9 @@ def row(verdict: Verdict, part: Part) -> Row:
         "family": f"Holm over {part.family}" if claim["kind"] == "order" and part.p is not None else "",
         "flip": flip_words(part),
         "more": more_words(part),
+        "size": f"{part.decision.word}, {part.size}" if part.decision and part.size else "",
+        "left_out": sensitivity_words(part.decision) if part.decision else "",
+        "normality": bool(part.decision and part.decision.on_normality),
     }
 
 
@@ -93,11 +97,6 @@ def origin(verdict: Verdict) -> str:
     return "imported" if any(arm.origin for arm in verdict.arms) else ""
 
 
-def p_words(p: float | None) -> str:
-    """`0.012`, `< 0.001`; empty for None."""
-    return "" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
-
-
 def absent_lines(absent: Sequence[Absent]) -> list[str]:
     """`needs the test server: retention-test`, a line per reason."""
     reasons: dict[str, list[str]] = {}
@@ -109,7 +108,7 @@ def absent_lines(absent: Sequence[Absent]) -> list[str]:
 CSV_COLUMNS = (
     "claim", "kind", "where", "part", "verdict", "scope", "published", "here", "low", "high", "n", "basis", "p_holm",
     "family", "p", "sign_flip_p", "sign_flip_least_p", "bootstrap_p", "more_seeds", "remark",
-    "origin",
+    "origin", "size", "left_out", "if_counted", "if_counted_low", "if_counted_high", "rests_on",
 )  # fmt: skip
 
 
@@ -124,11 +123,23 @@ def to_csv(found: Sequence[Verdict], absent: Sequence[Absent]) -> str:
             head = [v.claim["id"], v.claim["kind"], v.claim["where"], plain_cell(p.title), p.word, v.label]
             values = map(_number, (p.published, p.mean, p.low, p.high))
             more = "" if p.word != "undecided" or p.more is None else p.more
-            writer.writerow([*head, *values, p.n, p.basis, *map(_number, tests), more, more_words(p), origin(v)])
+            row = [*head, *values, p.n, p.basis, *map(_number, tests), more, more_words(p), origin(v)]
+            writer.writerow([*row, p.size, *_survivors(p)])
     for a in absent:
-        gap = [""] * (len(CSV_COLUMNS) - 7)
-        writer.writerow([a.claim["id"], a.claim["kind"], a.claim["where"], "", "not in this suite", *gap, a.why, ""])
+        gap = dict.fromkeys(CSV_COLUMNS, "") | {"verdict": "not in this suite", "remark": a.why}
+        writer.writerow((gap | {"claim": a.claim["id"], "kind": a.claim["kind"], "where": a.claim["where"]}).values())
     return out.getvalue()
+
+
+def _survivors(part: Part) -> list[str]:
+    """The seeds left out, the difference that counts them, and what a decision rests on."""
+    decision = part.decision
+    if decision is None:
+        return [""] * 5
+    counted_in = decision.if_counted
+    low, high = counted_in.interval() if counted_in else (None, None)
+    values = map(_number, (counted_in.mean if counted_in else None, low, high))
+    return [decision.left_out, *values, "normality" if decision.on_normality else ""]
 
 
 def _number(value: float | None) -> str:

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -35,6 +35,7 @@ from results.format.predictions import Answers
 from results.format.scores import Sums
 
 CONFIDENCE = 0.95
+TIE = 1e-6  # points; sums of equal scores differ by about 1e-14, and one example of 10 million by 1e-5
 DRAWS = 10_000
 GROUPS = 2048
 BLOCK = 2**23  # weights held at once: 32 MiB
@@ -57,7 +58,8 @@ class Resampled:
 class Estimate:
     """A mean over seeds with its standard error. `seed_part` and `example_part` are the two variances of the mean.
 
-    `basis` says what the error includes: seeds and examples, or only the spread between seeds.
+    `basis` says what the error includes: seeds and examples, or only the spread between seeds. `tied`: the seeds'
+    values are all equal, so that their spread is unknown and not zero. `units` examples (or groups) were resampled.
     """
 
     mean: float
@@ -67,6 +69,8 @@ class Estimate:
     seed_part: float
     example_part: float
     basis: str = "seeds and examples"
+    tied: bool = False
+    units: int = 2
 
     def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float]:
         """Student t interval."""
@@ -78,15 +82,17 @@ class Estimate:
         return t_tail(self.mean / self.error, self.df)
 
     def tost(self, margin: float, centre: float) -> tuple[float, Literal["equivalent", "different", "undecided"]]:
-        """Is the mean within `margin` of `centre`? The larger p of two one-sided t tests, and the verdict.
+        """Is the mean within `margin` of `centre`? The verdict of two one-sided t tests, and the p that decided it.
 
-        The verdict is `different` where the 1 - 2 alpha interval is wholly outside the margin.
+        The verdict is `different` where the 1 - 2 alpha interval is wholly outside the margin, and p is then that of
+        the one-sided test against the margin's nearer end. Otherwise p is the larger of the two of equivalence.
         """
         below, above = (centre - margin - self.mean) / self.error, (centre + margin - self.mean) / self.error
         p = max(t_tail(-below, self.df, "greater"), t_tail(-above, self.df, "less"))
-        low, high = self.interval(1 - 2 * ALPHA)
-        outside = low > centre + margin or high < centre - margin
-        return p, "equivalent" if p <= ALPHA else "different" if outside else "undecided"
+        if p <= ALPHA:
+            return p, "equivalent"
+        outside = t_tail(-above, self.df, "greater") if self.mean > centre else t_tail(-below, self.df, "less")
+        return (outside, "different") if outside <= ALPHA else (p, "undecided")
 
     @property
     def sd(self) -> float:
@@ -135,8 +141,13 @@ def multinomial(rng: np.random.Generator, rows: int, size: int) -> Draws:
     return found
 
 
-def joint_estimate(points: NDArray[np.float64], drawn: Draws, units: int) -> Estimate | None:
-    """An estimate from the seeds' values (n,) and those on resampled dev sets (draws, n); None below two seeds."""
+def joint_estimate(
+    points: NDArray[np.float64], drawn: Draws, units: int, rounding: float = 0.0, null: float | None = None
+) -> Estimate | None:
+    """An estimate from the seeds' values (n,) and those on resampled dev sets (draws, n); None below two seeds.
+
+    `rounding` and `null` are those of `seeds_estimate`.
+    """
     n = len(points)
     if n < 2:
         return None
@@ -149,12 +160,44 @@ def joint_estimate(points: NDArray[np.float64], drawn: Draws, units: int) -> Est
     centred = drawn.astype(np.float64) - drawn.mean(axis=0, dtype=np.float64)
     own = float((centred**2).sum()) / (len(drawn) - 1)
     whole = float((centred.sum(axis=1) ** 2).sum()) / (len(drawn) - 1)
-    seeds = float(np.var(points, ddof=1)) / n
-    examples = max(0.0, (whole - own) / (n * (n - 1)))
-    return combined(float(np.mean(points)), seeds, examples, n, units)
+    shared = (whole - own) / (n * (n - 1))
+    # With the seeds held fixed, the mean score still has the variance that its answers have over dev sets. On average
+    # that is c + a / n, where a is the noise of single answers, and the spread between seeds includes a. So the sum
+    # above is expected to be no smaller, and where chance makes it smaller (most of all where seeds tie by chance and
+    # s2 is 0) this is what it is set to.
+    return estimated(points, shared, whole / n**2, units, rounding, null)
 
 
-def combined(mean: float, seeds: float, examples: float, n: int, units: int) -> Estimate | None:
+def seeds_estimate(points: NDArray[np.float64], rounding: float = 0.0, null: float | None = None) -> Estimate | None:
+    """An estimate without predictions, by Student's t over seeds; None below two seeds or without any variance.
+
+    `rounding`: the variance that one value has because scores are counts of examples. `null`: the value of no effect,
+    for a difference: where all seeds give one value, the t test is then no surer than the exact sign-flip test.
+    """
+    found = estimated(points, 0.0, 0.0, 2, rounding, null)
+    return found and replace(found, basis="seeds")
+
+
+def estimated(
+    points: NDArray[np.float64], shared: float, least: float, units: int, rounding: float, null: float | None
+) -> Estimate | None:
+    """An estimate from the seeds' values and the example part `shared` of the mean's variance, from `units` examples;
+    the variance is at least `least`. `rounding` and `null` are those of `seeds_estimate`."""
+    n = len(points)
+    if n < 2:
+        return None
+    mean, tied = float(np.mean(points)), bool(np.ptp(points) <= TIE)
+    seeds = max(0.0 if tied else float(np.var(points, ddof=1)), rounding) / n
+    examples = max(0.0, shared, least - seeds)
+    if tied and null is not None:
+        # Equal values say that the spread is small beside one example, not that it is 0. The sign-flip test needs no
+        # spread: n equal differences have p = 2 / 2**n. The seeds' variance is set so that t gives no smaller p.
+        tail = stats.t.ppf(1 - 0.5**n, n - 1)
+        seeds = max(seeds, ((mean - null) / tail) ** 2 - examples)
+    return combined(mean, seeds, examples, n, units, tied)
+
+
+def combined(mean: float, seeds: float, examples: float, n: int, units: int, tied: bool = False) -> Estimate | None:
     """An estimate from its two variances; None where both are 0."""
     variance = seeds + examples
     if variance <= 0:
@@ -162,15 +205,7 @@ def combined(mean: float, seeds: float, examples: float, n: int, units: int) -> 
     # Satterthwaite (1946): the sum of two estimated variances behaves like one chi-square whose degrees of freedom give
     # it the same mean and variance. With a small dev part the result is about n - 1; a large dev part raises it.
     df = variance**2 / (seeds**2 / (n - 1) + examples**2 / max(units - 1, 1))
-    return Estimate(mean, math.sqrt(variance), df, n, seeds, examples)
-
-
-def seeds_estimate(points: NDArray[np.float64]) -> Estimate | None:
-    """An estimate without predictions, by Student's t over seeds; None below two seeds or without spread."""
-    if len(points) < 2 or np.ptp(points) == 0:
-        return None
-    part = float(np.var(points, ddof=1)) / len(points)
-    return Estimate(float(np.mean(points)), math.sqrt(part), len(points) - 1, len(points), part, 0.0, "seeds")
+    return Estimate(mean, math.sqrt(variance), n - 1 if tied else df, n, seeds, examples, tied=tied, units=units)
 
 
 def joint_draws(drawn: Draws, seed: int = 0) -> NDArray[np.float64]:

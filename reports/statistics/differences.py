@@ -5,25 +5,19 @@
     comparisons(compared)                      # those on the page: the leading arm against the others
 
 Intervals are Student's t over the paired differences, which includes the spread between seeds only. Where predictions
-are stored they also include the sampling of the dev set (`reports.statistics.intervals`).
+are stored they also include the sampling of the dev set (`reports.statistics.intervals`). An interval is not a verdict:
+`reports.claims.decisions` says which differences are decided, after Holm over their family.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Literal
 
-import numpy as np
-from scipy import optimize, stats
-
-from reports.statistics.bootstrap import CONFIDENCE, Estimate
+from reports.statistics.bootstrap import Estimate
 from reports.statistics.cells import MACRO, is_shared, summarise
 from reports.statistics.intervals import Estimator
-from reports.statistics.power import POWER, detectable_effect
-from reports.statistics.significance import ALPHA
+from reports.statistics.power import detectable_effect
 from results.format.records import Suite, leading_theseus
 
 
@@ -34,8 +28,7 @@ class Difference:
     `pairing` is `seed` when both arms ran on the same seeds. It is `shared` when the other side is one predecessor run
     that every seed started from: the interval is then a one-sample interval without the predecessor's own spread.
     `low` and `high` are None below two differences. A two-sided 5 % paired test with this n and this spread finds a
-    difference of `detectable` four times in five. Both come from `estimate` where predictions are stored; `basis` says
-    what they include.
+    difference of `detectable` four times in five. Both come from `estimate`; `basis` says what they include.
     """
 
     task: str
@@ -58,11 +51,9 @@ class Difference:
         return len(self.values)
 
     @property
-    def verdict(self) -> Literal["above", "below", "open"]:
-        """Whether the interval is wholly above zero, wholly below, or neither; `open` too where there is none."""
-        if self.low is None or self.high is None or self.low == self.high:
-            return "open"
-        return "above" if self.low > 0 else "below" if self.high < 0 else "open"
+    def key(self) -> tuple[str, str, str]:
+        """Task, reference and arm."""
+        return self.task, self.reference, self.arm
 
 
 class Differences:
@@ -123,42 +114,11 @@ def difference(estimator: Estimator, task: str, reference: str, arm: str) -> Dif
     seeds = tuple(sorted(set(ours) & set(theirs)))
     values = tuple(ours[seed] - theirs[seed] for seed in seeds)
     summary = summarise(values)
-    low, high = interval(values)
-    found = None if summary.sd is None else detectable(summary.n) * summary.sd
-    basis = "seeds"
     estimate = estimator.difference(task, reference, arm)
-    if estimate is not None and estimate.basis != basis and summary.sd is not None:
-        basis, (low, high) = estimate.basis, estimate.interval()
-        found = detectable_effect(summary.sd, estimate.example_part, summary.n)
+    low, high = estimate.interval() if estimate else (None, None)
+    found = detectable_effect(estimate.sd, estimate.example_part, summary.n) if estimate else None
+    basis = estimate.basis if estimate else "seeds"
     pairing: Literal["seed", "shared"] = "shared" if shared else "seed"
     return Difference(
         task, reference, arm, pairing, seeds, values, summary.mean, summary.sd, low, high, found, basis, estimate
     )
-
-
-def interval(values: Sequence[float]) -> tuple[float | None, float | None]:
-    """Student t interval of the mean of `values`; (None, None) below two values."""
-    summary = summarise(values)
-    if summary.n < 2 or summary.mean is None or summary.sd is None:
-        return None, None
-    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, summary.n - 1)) * summary.sd / math.sqrt(summary.n)
-    return summary.mean - half, summary.mean + half
-
-
-@cache
-def detectable(n: int) -> float:
-    """The paired difference, in sd of the differences, that a two-sided t test with n >= 2 pairs finds with `POWER`.
-
-    It is 3.26 at n = 3, 1.68 at n = 5 and 1.00 at n = 10. The noncentral t probability is summed over quantiles of the
-    sample sd, because scipy's own returns NaN for the large effects of n = 2.
-    """
-    if n < 2:
-        raise ValueError(f"n = {n}: a paired test needs two differences or more")
-    quantiles = (np.arange(4000) + 0.5) / 4000
-    threshold = stats.t.ppf(1 - ALPHA / 2, n - 1) * np.sqrt(stats.chi2.ppf(quantiles, n - 1) / (n - 1))
-
-    def short_of_power(effect: float) -> float:
-        shift = effect * math.sqrt(n)
-        return float(np.mean(stats.norm.sf(threshold - shift) + stats.norm.cdf(-threshold - shift))) - POWER
-
-    return float(optimize.brentq(short_of_power, 1e-6, 100.0))

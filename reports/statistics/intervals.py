@@ -61,20 +61,21 @@ class Estimator:
 
     def score(self, task: str, arm: str) -> Estimate | None:
         """The mean score over seeds."""
-        seeds = tuple(self._scores(task, arm))
-        side = self._side(task, arm, seeds)
-        return _estimate(side.points, side.drawn, side.units)
+        side = self._side(task, arm, tuple(self._scores(task, arm)))
+        return _estimate(side.points, side.drawn, side.units, self._rounding(task))
 
     def difference(self, task: str, reference: str, arm: str) -> Estimate | None:
         """`reference` minus `arm` over their common seeds."""
-        return self._pair(task, reference, arm, lambda ours, theirs: ours - theirs)
+        return self._pair(task, reference, arm, lambda ours, theirs: ours - theirs, 2 * self._rounding(task), 0.0)
 
     def ratio(self, task: str, arm: str, baseline: str) -> Estimate | None:
         """The mean over seeds of `arm` over `baseline`; None where a baseline score is not above zero."""
         seeds = self._seeds(task, arm, baseline)
-        if seeds and (self._side(task, baseline, seeds).points <= 0).any():
+        baselines = self._side(task, baseline, seeds).points
+        if not len(baselines) or (baselines <= 0).any():
             return None
-        return self._pair(task, arm, baseline, lambda ours, theirs: ours / np.maximum(theirs, 1e-6))
+        rounding = 2 * self._rounding(task) / float(np.mean(baselines)) ** 2
+        return self._pair(task, arm, baseline, lambda ours, theirs: ours / np.maximum(theirs, 1e-6), rounding, None)
 
     def bootstrap_draws(self, task: str, reference: str, arm: str) -> NDArray[np.float64] | None:
         """The plain Multi-Bootstrap's draws of the mean difference, None without predictions."""
@@ -94,7 +95,13 @@ class Estimator:
         return self.cells.at(task, arm, self.protocol).scores
 
     def _pair(
-        self, task: str, one: str, other: str, change: Callable[[NDArray[Any], NDArray[Any]], object]
+        self,
+        task: str,
+        one: str,
+        other: str,
+        change: Callable[[NDArray[Any], NDArray[Any]], object],
+        rounding: float,
+        null: float | None,
     ) -> Estimate | None:
         seeds = self._seeds(task, one, other)
         if len(seeds) < 2:
@@ -108,7 +115,19 @@ class Estimator:
         drawn = None
         if ours.drawn is not None and theirs.drawn is not None:
             drawn = np.asarray(change(ours.drawn, theirs.drawn))
-        return _estimate(np.asarray(change(ours.points, theirs.points)), drawn, min(ours.units, theirs.units))
+        points = np.asarray(change(ours.points, theirs.points))
+        return _estimate(points, drawn, min(ours.units, theirs.units), rounding, null)
+
+    def _rounding(self, task: str) -> float:
+        """The variance of a score, in points, because it counts whole examples; 0 where the dev set's size is unknown.
+
+        One example of N is a step of 100 / N, and rounding to a step h has the variance h**2 / 12 (Sheppard 1898).
+        Splits, and the tasks of a macro score, have equal weights.
+        """
+        names = self.cells.macro_tasks if task == MACRO else (task,)
+        sizes = {found.name: list(found.dev_examples.values()) for found in self.cells.results.suite.tasks}
+        steps = [[(100 / size) ** 2 / 12 if size else 0.0 for size in sizes[name]] for name in names]
+        return sum(sum(part) / len(part) ** 2 for part in steps if part) / len(names) ** 2
 
     def _side(self, task: str, arm: str, seeds: Sequence[int]) -> _Side:
         """The values of these seeds; a shared predecessor has its one value for every seed."""
@@ -138,5 +157,9 @@ class Estimator:
         return self.resampled[task].of(arm, tuple(seeds)) if answers.has(arm, tuple(seeds)) else None
 
 
-def _estimate(points: NDArray[np.float64], drawn: Draws | None, units: int) -> Estimate | None:
-    return seeds_estimate(points) if drawn is None else joint_estimate(points, drawn, units)
+def _estimate(
+    points: NDArray[np.float64], drawn: Draws | None, units: int, rounding: float, null: float | None = None
+) -> Estimate | None:
+    if drawn is None:
+        return seeds_estimate(points, rounding, null)
+    return joint_estimate(points, drawn, units, rounding, null)

@@ -127,12 +127,21 @@ class Planned:
 
 
 @dataclass(frozen=True)
+class Registered:
+    """Seeds as the suite planned them, and how many runs had a result when it did (0: before the first)."""
+
+    seeds: Annotated[tuple[int, ...], Key(Each(_or_zero))]
+    after_runs: Annotated[int, Key(_or_zero)] = 0
+
+
+@dataclass(frozen=True)
 class Suite:
     """suite.json.
 
     `table`: the paper's table to compare with; `held_out`: the share of train that is set aside to choose checkpoints;
-    `steps`: arms of an attribution experiment, each one change away from the one before; `resolved`: the suite file
-    with all defaults.
+    `steps`: arms of an attribution experiment, each one change away from the one before; `registered`: the seeds as
+    planned, with an entry for each time that they were changed after a look at results; `resolved`: the suite file with
+    all defaults.
     """
 
     name: Annotated[str, Key(slug)]
@@ -154,6 +163,7 @@ class Suite:
     arms: Annotated[tuple[Arm, ...], Key(Each(Nested(Arm)))]
     seeds: Annotated[tuple[int, ...], Key(Each(_or_zero))]
     predecessor_per_seed: Annotated[bool, Key(truth)]
+    registered: Annotated[tuple[Registered, ...], Key(Each(Nested(Registered)))] = ()
     runs: Annotated[tuple[Planned, ...], Key(Each(Nested(Planned)))] = ()
     resolved: Annotated[Mapping[str, Any], Key(as_is)] = field(default_factory=dict)
 

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import pytest
 from scipy import stats
 
-from reports.claims.ablation import verdict
+from reports.claims.ablation import in_words
 from reports.findings.findings import findings
 from reports.page.drawing import Style
 from reports.page.figures import steps_figure, sweep_panel
@@ -46,7 +46,11 @@ def test_a_step_is_paired_with_the_step_before(chain):
     test = stats.ttest_rel(CHAIN["b"], CHAIN["a"]).confidence_interval(0.95)
     assert second.change.values == (3.0, 3.5, 3.0)
     assert (second.change.low, second.change.high) == pytest.approx((test.low, test.high))
-    assert [verdict(second.change), verdict(third.change)] == ["above", "not separated"]
+    words = [in_words(chain.decisions[step.change.key]) for step in (second, third)]
+    assert [word.partition(" (")[0] for word in words] == ["above", "not separated"]
+    step, whole = (stats.ttest_rel(CHAIN[one], CHAIN["a"]).pvalue for one in "bc")
+    assert whole < step  # Holm over two steps and the whole: the smallest p times 3, the next times 2
+    assert chain.decisions[second.change.key].p == pytest.approx(max(3 * whole, 2 * step))
     assert chain.ablation.whole_change.values == (3.5, 3.0, 3.5)
 
 
@@ -67,22 +71,22 @@ def test_two_steps_need_no_sum_and_no_steps_no_section(tmp_path):
 )  # fmt: skip
 def test_a_step_that_decides_nothing_says_why(tmp_path, options, words):
     results = read(make_results(tmp_path, **(ATTRIBUTION | options)))
-    found = findings(results).ablation.steps
-    assert verdict(found[1].change) == words
-    assert (steps_figure(Style(results.suite.arms), found, "RTE score") or "").startswith("<svg")
+    found = findings(results)
+    assert in_words(found.decisions[found.ablation.steps[1].change.key]) == words
+    assert (steps_figure(found, Style(results.suite.arms), "RTE score") or "").startswith("<svg")
 
 
 def test_the_answer_names_the_steps_that_moved_the_score(chain, tmp_path):
     said = answer(make_results(tmp_path, **ATTRIBUTION))
     low, high = stats.ttest_1samp([3.0, 3.5, 3.0], 0).confidence_interval(0.95)
-    assert f"the score is higher after Step b (+3.2, 95 % interval +{low:.1f} to +{high:.1f}, 3 seeds)." in said
+    assert f"the score is higher after Step b (+3.2, 95 % interval +{low:.1f} to +{high:.1f}, 3 seeds, p 0.0" in said
     assert "Not separated from the step before: Step c (+0.2" in said
     assert "It is above Step" not in said
     assert "Vanilla KD" in said.split("Compared with the step before")[0]
 
 
 def drawn_steps(found):
-    return steps_figure(Style(found.results.suite.arms), found.ablation.steps, "RTE score")
+    return steps_figure(found, Style(found.results.suite.arms), "RTE score")
 
 
 def test_the_band_of_a_step_is_its_interval_around_its_score(chain):

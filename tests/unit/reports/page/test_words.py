@@ -31,13 +31,17 @@ def answer(root: Path) -> str:
     return " ".join(headline(findings(read(root))))
 
 
-def test_the_answer_sorts_rivals_by_their_interval(tmp_path):
-    said = answer(make_results(tmp_path, **ONE_TASK))
+def test_the_answer_sorts_rivals_by_the_verdicts_test(tmp_path):
+    """An interval that excludes zero is not enough: the claims on RTE are one test each, and so is the answer."""
+    root = make_results(tmp_path, **ONE_TASK)
+    said, found = answer(root), findings(read(root))
     low, high = stats.ttest_1samp([2.1, 2.1, 2.4], 0).confidence_interval(0.95)
-    assert f"It is above Vanilla KD (+2.2, 95 % interval +{low:.1f} to +{high:.1f}, 3 seeds)." in said
+    assert f"It is above Vanilla KD (+2.2, 95 % interval +{low:.1f} to +{high:.1f}, 3 seeds, p 0.002)." in said
     assert "It is below Fine-tuning (−2.2" in said
     assert "It is not separated from BERT-PKD (−0.7" in said
-    assert "includes zero" in said
+    claim = next(v for v in found.verdicts if v.claim["id"] == "theseus-above-kd-tasks")
+    assert claim.parts[0].p == found.decisions["rte", "theseus", "kd"].p
+    assert "what is decided rests on normality" in said
     assert "On RTE, BERT-of-Theseus scores 66.3 (mean of 3 seeds, last checkpoint)" in said
     assert "93.4 % of the predecessor's 71.0 (the paper's numbers give 95.9 %)" in said
     assert "3 seeds are few" in said

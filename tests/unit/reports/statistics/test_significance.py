@@ -7,8 +7,7 @@ import pytest
 from scipy import special, stats
 
 from reports.statistics.bootstrap import seeds_estimate
-from reports.statistics.differences import detectable
-from reports.statistics.power import detectable_effect, power_of_t, seeds_for_equivalence, seeds_needed
+from reports.statistics.power import power_of_t, seeds_for_equivalence, seeds_needed
 from reports.statistics.significance import (
     bootstrap_p,
     holm,
@@ -228,11 +227,6 @@ def test_equivalence_errs_one_time_in_twenty_at_the_margin():
     assert at.count("different") / 4000 == pytest.approx(0.05, abs=0.011)
     inside = [equivalence(rng.normal(0.0, 1, 20), 1.0) for _ in range(1000)]
     assert inside.count("equivalent") > 980
-
-
-@pytest.mark.parametrize("n", [3, 5, 10, 20])
-def test_detectable_effect_agrees_with_the_one_without_a_dev_set(n):
-    assert detectable_effect(2.0, 0.0, n) == pytest.approx(2.0 * detectable(n), rel=0.01)
 
 
 def test_power_agrees_with_scipys_noncentral_t():

@@ -1,0 +1,157 @@
+"""Runs without a usable answer: how often each arm fails, and what its scores are if failures count.
+
+    rates = failure_rates(cells)                    # per task and arm, with an exact binomial interval
+    with_failures(estimator, "rte", "theseus", "kd")    # the difference in which a failed seed is a constant answer
+
+A mean over the seeds that survived flatters a method that fails often, and no interval over survivors covers what a new
+seed would give. So failures are counted beside scores, and a difference is also computed with every failed seed scored
+as the best constant answer: what the user of a failed model could have had for nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from reports.statistics.bootstrap import Estimate, estimated
+from reports.statistics.cells import MACRO, Cell, Cells, is_shared
+from reports.statistics.intervals import Estimator
+from results.format.predictions import Answers, score_kind
+from results.format.records import Run
+from results.format.scores import score
+
+BROKEN = ("diverged", "failed")
+CONSTANT = "constant predictions"  # such a flag in result.json begins with this; the split follows
+ENOUGH = 3  # values below which a trimmed mean is not shown
+
+
+@dataclass(frozen=True)
+class Failures:
+    """The runs of a task × arm: how many are over, how many of them diverged, failed or gave one constant answer.
+
+    `low` and `high` bound the failure rate (0 to 1). `robust` is the interquartile mean of the scores over all runs
+    that are over, a diverged or failed one scored as the best constant answer, with its bootstrap interval; None below
+    `ENOUGH` runs, or where a failed run cannot be scored.
+    """
+
+    task: str
+    arm: str
+    runs: int
+    diverged: int
+    failed: int
+    constant: int
+    low: float
+    high: float
+    robust: float | None = None
+    robust_low: float | None = None
+    robust_high: float | None = None
+
+    @property
+    def count(self) -> int:
+        """All three kinds."""
+        return self.diverged + self.failed + self.constant
+
+
+def failure_rates(estimator: Estimator) -> list[Failures]:
+    """Every task × arm with at least one run that is over, in the suite's order."""
+    cells, found = estimator.cells, []
+    for task in cells.results.suite.tasks:
+        for arm in cells.results.suite.arms:
+            cell = cells.at(task.name, arm.name, estimator.protocol)
+            if any(run.status != "missing" for run in cell.runs):
+                found.append(_failures(estimator, cell))
+    return found
+
+
+def rate_interval(failures: int, runs: int) -> tuple[float, float]:
+    """Clopper-Pearson, 95 %: two-sided, or one-sided where none or all failed ("0 of 5: up to 45 %")."""
+    tail = 0.05 if failures in (0, runs) else 0.025
+    low = 0.0 if failures == 0 else float(stats.beta.ppf(tail, failures, runs - failures + 1))
+    high = 1.0 if failures == runs else float(stats.beta.ppf(1 - tail, failures + 1, runs - failures))
+    return low, high
+
+
+def interquartile_mean(values: np.ndarray) -> tuple[float, float, float]:
+    """The mean of the middle half, with a seeded percentile bootstrap of 95 % (Agarwal et al. 2021)."""
+    drawn = np.random.default_rng(0).choice(values, (10_000, len(values)))
+    low, high = np.percentile(stats.trim_mean(drawn, 0.25, axis=1), [2.5, 97.5])
+    return float(stats.trim_mean(values, 0.25)), float(low), float(high)
+
+
+def constant_score(cells: Cells, answers: Mapping[str, Answers], task: str, protocol: str) -> float | None:
+    """The best score (0 to 100) that one answer for every dev example gives; None where the labels are not stored."""
+    if task in answers:
+        found = answers[task]
+        if found.kind in ("matthews_correlation", "pearson_spearman"):
+            return 0.0
+        constants = [np.full(len(found.labels), value) for value in np.unique(found.labels)]
+        return float(100 * score(found.kind, found.bounds, found.labels, np.stack(constants)).max())
+    suite = cells.results.suite
+    known = next(found for found in suite.tasks if found.name == task)
+    kinds = {score_kind(known, run, protocol) for arm in suite.arms for run in cells.results.of(task, arm.name)}
+    return 0.0 if kinds & {"matthews_correlation", "pearson_spearman"} else None
+
+
+def with_failures(estimator: Estimator, task: str, reference: str, arm: str) -> Estimate | None:
+    """`reference` minus `arm` over every seed that is over on both sides, a failed run scored as a constant answer.
+
+    The example part of the variance is that of the seeds with predictions. None where a constant answer's score is not
+    known, or below two seeds.
+    """
+    ours, theirs = (_all_scores(estimator, task, name) for name in (reference, arm))
+    if ours is None or theirs is None:
+        return None
+    if is_shared(estimator.cells.results.suite, arm):
+        theirs = dict.fromkeys(ours, *theirs.values()) if len(theirs) == 1 else {}
+    points = np.array([ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())])
+    if len(points) < 2:
+        return None
+    survivors = estimator.difference(task, reference, arm)
+    examples, units = (survivors.example_part, survivors.units) if survivors else (0.0, 2)
+    return estimated(points, examples, 0.0, units, 0.0, 0.0)
+
+
+def broken_seeds(cell: Cell) -> dict[str, list[int]]:
+    """The seeds of a cell with a diverged or failed run, by status; empty where there is none."""
+    found = {status: sorted({run.seed for run in cell.runs if run.status == status}) for status in BROKEN}
+    return {status: seeds for status, seeds in found.items() if seeds}
+
+
+def _all_scores(estimator: Estimator, task: str, arm: str) -> dict[int, float] | None:
+    """The score of every seed that is over, macro scores included; None where a failed run cannot be scored."""
+    cells = estimator.cells
+    if task != MACRO:
+        cell = cells.at(task, arm, estimator.protocol)
+        filled = {run.seed: _score(estimator, run) for run in cell.runs if run.status in BROKEN}
+        if any(value is None for value in filled.values()):
+            return None
+        return dict(cell.scores) | {seed: value for seed, value in filled.items() if value is not None}
+    parts = [_all_scores(estimator, name, arm) for name in cells.macro_tasks]
+    whole = [part for part in parts if part is not None]
+    if len(whole) < len(parts) or not whole:
+        return None
+    if is_shared(cells.results.suite, arm):  # one run per task, whichever seed each has
+        whole = [dict.fromkeys([0], *part.values()) if len(part) == 1 else {} for part in whole]
+    seeds = set.intersection(*(set(part) for part in whole))
+    return {seed: float(np.mean([part[seed] for part in whole])) for seed in seeds}
+
+
+def _score(estimator: Estimator, run: Run) -> float | None:
+    return constant_score(estimator.cells, estimator.answers, run.task, estimator.protocol)
+
+
+def _failures(estimator: Estimator, cell: Cell) -> Failures:
+    over = [run for run in cell.runs if run.status != "missing"]
+    diverged, failed = (sum(run.status == status for run in over) for status in BROKEN)
+    checkpoints = [run.at(estimator.protocol) for run in over]
+    constant = sum(any(flag.startswith(CONSTANT) for flag in c.flags) for c in checkpoints if c is not None)
+    low, high = rate_interval(diverged + failed + constant, len(over))
+    found = Failures(cell.task, cell.arm, len(over), diverged, failed, constant, low, high)
+    scores = _all_scores(estimator, cell.task, cell.arm)
+    if scores is None or len(scores) < ENOUGH:
+        return found
+    robust, robust_low, robust_high = interquartile_mean(np.array([scores[seed] for seed in sorted(scores)]))
+    return Failures(**{**vars(found), "robust": robust, "robust_low": robust_low, "robust_high": robust_high})
