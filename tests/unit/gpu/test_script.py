@@ -19,7 +19,7 @@ import torch
 
 from benchmarks.gpu.__main__ import RESERVE, Bench, main
 from benchmarks.gpu.cases import AS_RELEASED, DEVICE, DRY, METHODS, PAPER, PASSES, Case, method_of, plan
-from benchmarks.gpu.markdown import render
+from benchmarks.gpu.document import render
 from benchmarks.gpu.models import TASKS, batches_of, split_of
 from benchmarks.gpu.pool import Failed, Workers, process
 from benchmarks.gpu.projection import NotMeasured, project, shares, work_of
