@@ -37,27 +37,26 @@ from benchmarks.suites.speed import Speed
 from results.format.documents.codec import plain
 from theseus import keep_layers
 
-_held = contextlib.ExitStack()
-_key: object = None  # identifies the value that is held
-_value: Any = None
+_open = contextlib.ExitStack()  # closes what is held
+_held: tuple[object, Any] = (None, None)  # what it was made for, and the value
 
 
 def drop(_: int = 0) -> None:
     """Free the value that is held."""
-    global _key, _value
-    _key = _value = None
-    _held.close()
+    global _held
+    _held = (None, None)
+    _open.close()
     gc.collect()
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
 
 
 def _hold(key: object, made: AbstractContextManager[Any]) -> Any:
-    global _key, _value
-    if key is None or key != _key:
+    global _held
+    if key != _held[0]:
         drop()
-        _key, _value = key, _held.enter_context(made)
-    return _value
+        _held = (key, _open.enter_context(made))
+    return _held[1]
 
 
 def info(_: int, device: str) -> dict[str, Any]:
@@ -88,7 +87,7 @@ def matmul(_: int, scale: Scale) -> list[dict[str, Any]]:
 
 def prepare(number: int, scale: Scale, case: Case, seconds: float, steps: int) -> None:
     """Build the case, and run it for at least `seconds` and `steps`."""
-    timed: Timed = _hold(None, built(scale, case, number))
+    timed: Timed = _hold(case, built(scale, case, number))
     devices.reset_peak_memory(timed.place)  # the memory for building is not the run's
     started, count = time.monotonic(), 0
     while count < steps or time.monotonic() - started < seconds:
@@ -100,7 +99,7 @@ def prepare(number: int, scale: Scale, case: Case, seconds: float, steps: int) -
 def window(_: int, start: float, seconds: float) -> dict[str, Any]:
     """Repeat the prepared case from `start` for `seconds`; returns peak memory, and for each task the number of steps
     with their sums of `document.MEASURES`."""
-    timed: Timed = _value
+    timed: Timed = _held[1]
     time.sleep(max(0.0, start - time.monotonic()))
     begun, marks = time.monotonic(), [_mark(timed.place)]
     while len(marks) < 3 or time.monotonic() - begun < seconds:
@@ -139,7 +138,7 @@ def _memory(place: Device) -> dict[str, int | None]:
 
 def fingerprint(_: int, scale: Scale, case: Case) -> str:
     """A hash of the weights after `scale.repeats` steps, the same steps in every worker."""
-    timed: Timed = _hold(None, built(scale, case, seed=0))
+    timed: Timed = _hold("fingerprint", built(scale, case, seed=0))
     for step in range(scale.repeats):
         timed.run(step)
     digest = hashlib.sha256()
