@@ -64,7 +64,6 @@ class Setting:
 
     @property
     def count(self) -> int:
-        """The number of conditions in the table."""
         return sum(len(group.rows) for group in self.groups)
 
 
@@ -132,12 +131,10 @@ def plain(conditions: Sequence[Condition]) -> list[Condition]:
 
 
 def variant_title(condition: Timed | NotTimed | Score) -> str:
-    """The variant's title."""
     return TITLES.get(variant_of(condition), variant_of(condition))
 
 
 def _place(condition: Condition) -> str:
-    """Device and threads as the heading of a table."""
     threads = condition.threads
     count = f"{text(threads, 10)} thread{'' if threads == 1 else 's'}" if threads is not None else ""
     attention = f"{text(condition.attention, 40)} attention" if condition.attention else ""
