@@ -168,13 +168,11 @@ class Suite(Config):
         for name, arm in self.arms.items():
             if arm.intermediate and arm.intermediate.task not in self.tasks:
                 raise ValueError(f"arms.{name}.intermediate.task: the suite has no task {arm.intermediate.task!r}")
-        for name in self.steps:
+        named = [("steps", name) for name in self.steps]
+        named += [(f"task.{task}.options", name) for task, settings in self.task.items() for name in settings.options]
+        for where, name in named:
             if name not in self.arms:
-                raise ValueError(f"steps: no arm {name!r}: {nearest(name, self.arms)}")
-        for task, settings in self.task.items():
-            for name in settings.options:
-                if name not in self.arms:
-                    raise ValueError(f"task.{task}.options: no arm {name!r}: {nearest(name, self.arms)}")
+                raise ValueError(f"{where}: no arm {name!r}: {nearest(name, self.arms)}")
         for task in self.tasks:
             self.resolve(task, PREDECESSOR)
             for name, arm in self.arms.items():
