@@ -156,9 +156,8 @@ def _setting(place: str, conditions: Sequence[Condition]) -> Setting:
 
 def _row(condition: Condition) -> Row:
     deep, shallow = (text(layers, 5) for layers in condition.layers)
-    own, gain = _ratio(condition), _ratio(condition.over_eager or Ratio())
-    if variant_of(condition) == "eager":
-        gain = ("", "", False)
+    over_eager = condition.over_eager if variant_of(condition) != "eager" else None
+    own, gain = _ratio(condition), _ratio(over_eager or Ratio())
     return Row(
         shape=f"{text(condition.batch_size, 10)} × {text(condition.length, 10)}{_dev(condition)}",
         depth=f"{deep} to {shallow}",
