@@ -11,6 +11,7 @@ results folder is executed.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -114,11 +115,9 @@ def _checked(suite: Suite, path: Path) -> Suite:
 
 def _told_apart(arms: list[Arm]) -> tuple[Arm, ...]:
     """Add the depth to titles that arms of several depths share, because lists and legends show titles."""
-    depths: dict[str, set[int | None]] = {}
-    for arm in arms:
-        depths.setdefault(arm.title, set()).add(arm.layers)
+    depths = Counter(title for title, _ in {(arm.title, arm.layers) for arm in arms})
     return tuple(
-        replace(arm, title=f"{arm.title}, {arm.layers} layers") if len(depths[arm.title]) > 1 and arm.layers else arm
+        replace(arm, title=f"{arm.title}, {arm.layers} layers") if depths[arm.title] > 1 and arm.layers else arm
         for arm in arms
     )
 
