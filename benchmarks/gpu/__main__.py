@@ -114,7 +114,7 @@ def _said(result: dict[str, Any]) -> str:
         "beside": "same bits beside another: {}",
         "reason": "failed: {}",
     }
-    return next((text.format(result[name]) for name, text in words.items() if name in result), "done")
+    return next((text.format(result[name]) for name, text in words.items() if result.get(name) is not None), "done")
 
 
 def main(arguments: list[str] | None = None) -> int:
