@@ -44,7 +44,8 @@ Run = Callable[[int], torch.Tensor]
 def split_of(vocabulary: int) -> Tokens:
     """`EXAMPLES` sentences of every task, task after task."""
     generator = np.random.default_rng(0)
-    drawn = [lengths.drawn(EXAMPLES, generator) for lengths in load().values()]
+    shares = [(task.lengths, np.array(task.counts) / sum(task.counts)) for task in load().values()]
+    drawn = [generator.choice(lengths, EXAMPLES, p=share) for lengths, share in shares]
     return tokens_of(torch.from_numpy(np.concatenate(drawn)), vocabulary)
 
 

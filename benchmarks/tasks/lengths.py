@@ -21,10 +21,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.random import Generator
-from numpy.typing import NDArray
-
 from benchmarks.base.errors import BAD_INPUT, SuiteError
 from benchmarks.tasks.table import GLUE, Task
 from results.format.errors import UserError
@@ -57,10 +53,6 @@ class Lengths:
     def mean(self) -> float:
         """Mean tokens of an example."""
         return sum(length * count for length, count in zip(self.lengths, self.counts, strict=True)) / self.examples
-
-    def drawn(self, examples: int, generator: Generator) -> NDArray[np.int64]:
-        """Lengths of that many random examples, (examples,)."""
-        return generator.choice(self.lengths, examples, p=np.array(self.counts) / sum(self.counts))
 
 
 def load(path: Path = FILE) -> dict[str, Lengths]:
