@@ -9,9 +9,10 @@ from pydantic import Field, model_validator
 from benchmarks.base.config import Config
 
 Variant = Literal["eager", "bfloat16", "compiled", "onnx", "onnx-int8"]
+VARIANTS: tuple[Variant, ...] = get_args(Variant)
 MATRIX = (  # the settings of `speed --matrix`, as an override of the suite's [speed] that --set can narrow
     'speed={batch_sizes=[1, 8, 32, 128], lengths=[16, 64, 128, "dev"], threads=[1, "all"], devices=["cpu", "cuda"], '
-    f"variants={list(get_args(Variant))}, max_seconds=60}}"
+    f"variants={list(VARIANTS)}, max_seconds=60}}"
 )
 
 Threads = Annotated[int, Field(ge=0)] | Literal["all"]
