@@ -58,7 +58,6 @@ def made_up(title: str, kind: Kind, rng: np.random.Generator) -> Answers:
 
 
 def suite(answers: dict[str, Answers]) -> Results:
-    """A results folder with those answers."""
     tasks = tuple(
         Task(t.lower(), t, t, kind, True, None, dict.fromkeys(answers[t.lower()].bounds), ())
         for t, kind in KINDS.items()

@@ -40,7 +40,6 @@ def fallen(new: dict[str, Any], old: dict[str, Any]) -> bool:
 
 
 def line(new: dict[str, Any], old: dict[str, Any] | None) -> str:
-    """One figure as a line for people."""
     sign = ">=" if new["at_least"] else "<="
     met = new["value"] >= new["bar"] if new["at_least"] else new["value"] <= new["bar"]
     verdict = "fallen" if old and fallen(new, old) else ("ok" if met else "bar not met")

@@ -46,7 +46,6 @@ def split(task: str) -> Tokens:
 
 
 def without_dropout(model: Any) -> Any:
-    """The model with every dropout rate at 0."""
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0

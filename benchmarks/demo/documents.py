@@ -97,13 +97,9 @@ def content_words() -> set[str]:
 
 def vocabulary() -> list[str]:
     """Every word of the language, sorted, without the tokenizer's special tokens."""
-    words = {*ADJECTIVES, *PLACES, *ASPECTS, *GOOD, *BAD, *DEGREES, *INTRANSITIVE, *INTRANSITIVE.values()}
-    words |= {form for lemma, forms in VERB_FORMS.items() for form in (lemma, *forms)}
-    words |= {form for noun, plural in PLURAL.items() for form in (noun, plural)}
-    phrases = (*DENIALS, *KEEPERS, *FLIPPERS, *(side for pair in VERDICTS for side in pair))
-    words |= {word for phrase in phrases for word in phrase.split()}
-    words |= set(FUNCTION_WORDS.split())
-    return sorted(words)
+    words = {*content_words(), *PLACES, *ASPECTS, *DEGREES, *INTRANSITIVE, *INTRANSITIVE.values()}
+    phrases = (*DENIALS, *KEEPERS, *FLIPPERS, *(side for pair in VERDICTS for side in pair), FUNCTION_WORDS)
+    return sorted(words | {word for phrase in phrases for word in phrase.split()})
 
 
 if __name__ == "__main__":

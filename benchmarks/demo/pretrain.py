@@ -49,6 +49,7 @@ from tokenizers.pre_tokenizers import WhitespaceSplit
 from tokenizers.processors import TemplateProcessing
 from torch import Tensor
 from torch.nn.functional import cross_entropy
+from torch.nn.utils.rnn import pad_sequence
 from transformers import BertConfig, BertForPreTraining, PreTrainedTokenizerFast
 
 from benchmarks.demo.documents import content_words, document, vocabulary
@@ -149,16 +150,14 @@ class Texts:
     def collate(self, members: list[int]) -> tuple[dict[str, Tensor], Tensor]:
         """`input_ids`, `token_type_ids`, `attention_mask`, each (batch, longest), and `follows` (batch)."""
         chosen = [self.texts[i] for i in members]
-        longest = max(len(ids) for ids, _, _ in chosen)
-        inputs = {
-            "input_ids": torch.tensor([ids + [PAD] * (longest - len(ids)) for ids, _, _ in chosen]),
-            "token_type_ids": torch.tensor(
-                [[0] * first + [1] * (len(ids) - first) + [0] * (longest - len(ids)) for ids, first, _ in chosen]
-            ),
-            "attention_mask": torch.tensor([[1] * len(ids) + [0] * (longest - len(ids)) for ids, _, _ in chosen]),
+        rows = {
+            "input_ids": [ids for ids, _, _ in chosen],
+            "token_type_ids": [[0] * first + [1] * (len(ids) - first) for ids, first, _ in chosen],
+            "attention_mask": [[1] * len(ids) for ids, _, _ in chosen],
         }
-        follows = torch.tensor([IGNORED if f < 0 else f for _, _, f in chosen])
-        return inputs, follows
+        # it pads with 0, which is PAD
+        inputs = {name: pad_sequence([*map(torch.tensor, found)], batch_first=True) for name, found in rows.items()}
+        return inputs, torch.tensor([IGNORED if f < 0 else f for _, _, f in chosen])
 
     def mask(self, ids: Tensor, shares: tuple[float, float]) -> tuple[Tensor, Tensor]:
         """BERT's masking: of the chosen words 80 % become [MASK], 10 % a random word, 10 % stay. Content words are
@@ -269,7 +268,6 @@ def save(model: BertForPreTraining, folder: Path, summary: dict[str, object]) ->
 
 
 def pretrain(recipe: Recipe, folder: Path) -> None:
-    """Make the texts, train on them, and save to `folder`."""
     texts, held_out = Texts(recipe.documents, recipe.seed), Texts(1_024, recipe.seed + 1)
     model = build_model(texts.words, recipe)
     scores = train(model, texts, held_out, recipe)
@@ -277,7 +275,6 @@ def pretrain(recipe: Recipe, folder: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument(
         "--output", type=Path, help="folder for the encoder and its tokenizer (default: the shipped one)"

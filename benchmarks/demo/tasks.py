@@ -17,7 +17,7 @@ machine and Python version, because the only randomness is `random.Random` with 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING
@@ -55,7 +55,6 @@ def acceptability(rng: Random, topic: str) -> Example:
 
 
 def polarity(rng: Random, _topic: str) -> Example:
-    """A review sentence."""
     label = rng.random() < 0.5
     return (sentence(opinions.opinion(rng, label, SHAPES, DEPTHS, DENIAL)),), int(label)
 
@@ -112,11 +111,6 @@ TASKS: dict[str, tuple[int, tuple[str, ...], Callable[[Random, str], Example], d
 }
 
 
-def _draw(rng: Random, make: Callable[[Random, str], Example], topics: tuple[str, ...]) -> Iterator[Example]:
-    while True:
-        yield make(rng, rng.choice(topics))
-
-
 def load(name: str) -> dict[str, pd.DataFrame]:
     """The splits of a task by name; each frame has the text columns, `label` and `idx` (its row number).
 
@@ -131,12 +125,11 @@ def load(name: str) -> dict[str, pd.DataFrame]:
     for split, size in splits.items():
         topics = (NEW_TOPIC,) if split.endswith("mismatched") else KNOWN_TOPICS
         rows: list[Example] = []
-        for example in _draw(rng, make, topics):
+        while len(rows) < size:
+            example = make(rng, rng.choice(topics))
             if example[0] not in seen:
                 seen.add(example[0])
                 rows.append(example)
-            if len(rows) == size:
-                break
         frame = pd.DataFrame([texts for texts, _ in rows], columns=list(columns))
         labels = pd.Series([label for _, label in rows])
         frame["label"] = labels if name == "syn-stsb" else labels.astype("int64")

@@ -27,7 +27,6 @@ import torch
 from benchmarks.base.errors import BAD_INPUT, DONE, FAILED
 from benchmarks.gpu import document as documents
 from benchmarks.gpu.cases import DEVICE, DRY, PAPER, Case, Cell, Item, Scale, plan
-from benchmarks.gpu.markdown import render
 from benchmarks.gpu.pool import Failed, Workers, process
 from benchmarks.gpu.projection import shares, work_of
 
@@ -115,7 +114,7 @@ def _said(result: dict[str, Any]) -> str:
         "beside": "same bits beside another: {}",
         "reason": "failed: {}",
     }
-    return next((text.format(result[name]) for name, text in words.items() if name in result), "done")
+    return next((text.format(result[name]) for name, text in words.items() if result.get(name) is not None), "done")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -143,7 +142,7 @@ def main(arguments: list[str] | None = None) -> int:
         return FAILED
     text = json.dumps(document, indent=1, allow_nan=False) + "\n"
     (given.output / "gpu.json").write_text(text, encoding="utf-8")
-    (given.output / "gpu.md").write_text(render(document), encoding="utf-8")
+    (given.output / "gpu.md").write_text(documents.render(document), encoding="utf-8")
     print(given.output / "gpu.md")
     return DONE
 

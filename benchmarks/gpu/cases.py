@@ -92,7 +92,6 @@ class Scale:
 
     @property
     def layers(self) -> int:
-        """The number of the predecessor's layers."""
         return self.shape["num_hidden_layers"]
 
     def place(self, **settings: Any) -> Device:

@@ -1,11 +1,14 @@
-"""gpu.json: the document before the first measurement, and how each result is entered."""
+"""gpu.json: the document before the first measurement, how each result is entered, and gpu.md, its page for people."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import product
+from pathlib import Path
 from typing import Any
+
+from jinja2 import StrictUndefined, Template
 
 from benchmarks.gpu.cases import PAPER, Case, Cell, Item, Scale
 from benchmarks.gpu.projection import KEY, NotMeasured, project
@@ -13,6 +16,8 @@ from benchmarks.tasks.lengths import load
 
 Document = dict[str, Any]
 MEASURES = ("seconds", "examples", "operations")
+MEMORY = ("allocated_bytes", "reserved_bytes", "device_bytes")
+PAGE = Path(__file__).with_name("page.md.j2")
 COUNTED = (
     "Training is steps x the measured step; evaluation is the suite's number of evaluations x dev examples, padded "
     "batches of 64 in the order of length; predecessor outputs are one pass over the training set per predecessor. "
@@ -55,25 +60,26 @@ def summarised(
     """Combine the windows of a case's runs: means per step by task and over the mix, and rates of all runs together."""
     tasks: dict[str, dict[str, float]] = {}
     for name in shares:
-        done = [window["tasks"][name] for window in windows]
-        if steps := sum(entry["steps"] for entry in done):
-            tasks[name] = {of: sum(entry[of] for entry in done) / steps for of in MEASURES} | {"steps": steps}
+        steps, *sums = sum(window["tasks"][name] for window in windows).tolist()
+        if steps:
+            tasks[name] = {of: value / steps for of, value in zip(MEASURES, sums, strict=True)} | {"steps": int(steps)}
     weights = {name: 1.0 if case.is_pass else shares[name] for name in tasks}
     mix = {of: sum(weights[name] * tasks[name][of] for name in tasks) / sum(weights.values()) for of in MEASURES}
     per_second = case.runs / mix["seconds"]
     rate = per_second * mix["operations"]
-    shares_of = {}
-    for kind in ("bfloat16", case.precision):
-        best = max((entry["rate"] for entry in matmul if entry["precision"] == kind), default=None)
-        shares_of[kind] = rate / best if best else None
-    names = ("allocated_bytes", "reserved_bytes", "device_bytes")
-    memory = {name: max(window[name] or 0 for window in windows) or None for name in names}
     return {
         "steps": sum(entry["steps"] for entry in tasks.values()), "steps_per_second": per_second,
         "examples_per_second": per_second * mix["examples"], "operations_per_second": rate,
-        "share_of_bf16": shares_of["bfloat16"], "share_of_own": shares_of[case.precision], **memory,
+        "share_of_bf16": _share(rate, matmul, "bfloat16"), "share_of_own": _share(rate, matmul, case.precision),
+        **{name: max((window["memory"][name] for window in windows if window["memory"]), default=None)
+           for name in MEMORY},
         "finite": all(window["finite"] for window in windows), "mix": mix, "tasks": tasks,
     }  # fmt: skip
+
+
+def _share(rate: float, matmul: Sequence[Document], precision: str) -> float | None:
+    """Share of the highest matmul rate in that precision, if it was measured."""
+    return rate / max(known) if (known := [e["rate"] for e in matmul if e["precision"] == precision]) else None
 
 
 def projections(document: Document, scale: Scale) -> Document:
@@ -90,3 +96,12 @@ def projections(document: Document, scale: Scale) -> Document:
     best = {entry["precision"]: entry for entry in cheapest}
     return {"seeds": len(PAPER.seeds), "suite_precision": PAPER.device.precision, "counted": COUNTED, "all": found,
             "best": best, "reason": None if found else reasons[0]}  # fmt: skip
+
+
+def render(document: Document) -> str:
+    """gpu.md."""
+    text = PAGE.read_text(encoding="utf-8")
+    template = Template(
+        text, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=StrictUndefined
+    )
+    return template.render(document)

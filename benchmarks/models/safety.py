@@ -10,7 +10,6 @@ not be the model that its author tested.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from typing import Any
 from benchmarks.base.errors import SuiteError
 from benchmarks.models.source import WEIGHTS
 from results.format import limits
-from results.format.untrusted import no_key_twice
+from results.format.untrusted import file_digest, no_key_twice
 
 
 def check_folder(folder: Path, name: str, layers: int, sha256: str | None) -> str:
@@ -28,8 +27,7 @@ def check_folder(folder: Path, name: str, layers: int, sha256: str | None) -> st
     depth = config.get("num_hidden_layers", config.get("n_layers", config.get("n_layer")))
     if depth != layers:
         raise SuiteError(f"encoder {name}: {folder} has {depth} layers, but the suite says {layers}")
-    with (folder / WEIGHTS).open("rb") as opened:
-        found = hashlib.file_digest(opened, "sha256").hexdigest()
+    found = file_digest(folder / WEIGHTS)
     if sha256 is not None and found != sha256:
         raise SuiteError(f"encoder {name}: {folder / WEIGHTS} has sha256 {found}, but the suite expects {sha256}")
     return found
@@ -37,7 +35,6 @@ def check_folder(folder: Path, name: str, layers: int, sha256: str | None) -> st
 
 CONFIG = "config.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
-SAFE = "model.safetensors"
 PICKLES = ("pytorch_model.bin", "*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.h5", "*.msgpack")
 TEXTS = (".json", ".txt", ".model", ".jinja")
 NAMES_CODE = ("auto_map", "custom_pipelines")
@@ -48,7 +45,7 @@ COUNTS = ("num_labels", "num_hidden_layers", "n_layers", "n_layer")
 def check_model_folder(folder: Path, place: str) -> dict[str, Any]:
     """The folder's config. Raises `SuiteError` for a folder that has no config or no plain safetensors weights, that
     names code, or that has absurd sizes."""
-    weights = folder / SAFE
+    weights = folder / WEIGHTS
     if not weights.is_file():
         raise SuiteError(f"{place}: {weights} is missing{_instead(folder)}")
     limits.check_size(weights, limits.WEIGHTS, place)

@@ -298,7 +298,6 @@ class Bench:
 
 
 def in_words(condition: Condition) -> str:
-    """One condition as a line for people."""
     shape = f"batch {condition.batch_size}, length {condition.length}, {condition.threads} thread(s)"
     where = f"{condition.variant} on {condition.device}, {shape}, to {condition.successor_layers} layers"
     if condition.ratio is None:

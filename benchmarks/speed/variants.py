@@ -111,32 +111,22 @@ class Workshop:
 
         Raises `Refused` with the message of torch or ONNX Runtime if they cannot make the variant.
         """
-        makers = {"onnx": self._onnx, "onnx-int8": self._onnx_int8, "compiled": _compiled}
-        return attempt(lambda: makers.get(variant, _eager)(model, name, _in(place, variant)))
+        place = place.model_copy(update={"precision": "bfloat16" if variant == "bfloat16" else "float32"})
+        if variant.startswith("onnx"):
+            return attempt(lambda: self._onnx(variant, model, name, place))
+        return attempt(lambda: _torch(_compiled(model, place) if variant == "compiled" else model, place))
 
-    def _onnx(self, model: nn.Module, name: str, place: Device) -> Runner:
-        return _session(self._exported(model, name, place), place)
-
-    def _onnx_int8(self, model: nn.Module, name: str, place: Device) -> Runner:
-        return _session(onnx.quantise(self._exported(model, name, place), self.folder / f"{name}-int8.onnx"), place)
-
-    def _exported(self, model: nn.Module, name: str, place: Device) -> Path:
+    def _onnx(self, variant: str, model: nn.Module, name: str, place: Device) -> Runner:
         if place.device != "cpu":
             raise Refused("the ONNX variants are timed on the CPU only")
-        return onnx.export(model, self.types, self.folder / f"{name}.onnx")
+        path = onnx.export(model, self.types, self.folder / f"{name}.onnx")
+        if variant == "onnx-int8":
+            path = onnx.quantise(path, self.folder / f"{name}-int8.onnx")
+        call, lean = onnx.session(path, place.threads)
+        return Runner(call, onnx.size(path), lean)
 
 
-def _session(path: Path, place: Device) -> Runner:
-    call, lean = onnx.session(path, place.threads)
-    return Runner(call, onnx.size(path), lean)
-
-
-def _in(place: Device, variant: str) -> Device:
-    """The place with the precision in which torch computes the variant."""
-    return place.model_copy(update={"precision": "bfloat16" if variant == "bfloat16" else "float32"})
-
-
-def _eager(model: nn.Module, name: str, place: Device) -> Runner:
+def _torch(model: nn.Module, place: Device) -> Runner:
     def call(inputs: Inputs) -> torch.Tensor:
         with torch.inference_mode(), devices.precision(place):
             logits: torch.Tensor = model(**inputs).logits
@@ -145,11 +135,11 @@ def _eager(model: nn.Module, name: str, place: Device) -> Runner:
     return Runner(call, _weights(model), call)
 
 
-def _compiled(model: nn.Module, name: str, place: Device) -> Runner:
+def _compiled(model: nn.Module, place: Device) -> nn.Module:
     """One graph with free shapes: dev batches have many lengths, and a graph for each would cost more than it saves."""
     if place.device == "cpu" and compiler() is None:
         raise Refused("torch.compile needs a C++ compiler on a CPU and finds none: install g++ (or clang), or set CXX")
-    return _eager(torch.compile(model, dynamic=True, fullgraph=True), name, place)  # type: ignore[arg-type]
+    return torch.compile(model, dynamic=True, fullgraph=True)  # type: ignore[return-value]
 
 
 def compiler() -> str | None:

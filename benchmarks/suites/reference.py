@@ -95,12 +95,9 @@ def _type(schema: dict[str, Any], anchors: dict[str, str]) -> str:
 def _default(value: Any) -> str:
     if value is None:
         return "none"
-    return "its defaults" if _is_plain(value) else f"`{_toml(value)}`"
-
-
-def _is_plain(value: Any) -> bool:
-    """Whether the value is a section with its own defaults."""
-    return isinstance(value, BaseModel) and not value.model_dump(exclude_defaults=True)
+    if isinstance(value, BaseModel) and not value.model_dump(exclude_defaults=True):
+        return "its defaults"
+    return f"`{_toml(value)}`"
 
 
 def _toml(value: Any) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
 from benchmarks.base.config import Config
 
-VARIANTS = ("eager", "bfloat16", "compiled", "onnx", "onnx-int8")
+Variant = Literal["eager", "bfloat16", "compiled", "onnx", "onnx-int8"]
+VARIANTS: tuple[Variant, ...] = get_args(Variant)
 MATRIX = (  # the settings of `speed --matrix`, as an override of the suite's [speed] that --set can narrow
     'speed={batch_sizes=[1, 8, 32, 128], lengths=[16, 64, 128, "dev"], threads=[1, "all"], devices=["cpu", "cuda"], '
     f"variants={list(VARIANTS)}, max_seconds=60}}"
@@ -27,9 +28,7 @@ class Speed(Config):
     evaluation pads them."""
     threads: Threads | Annotated[list[Threads], Field(min_length=1)] | None = None
     """One thread count or several; 0 and `"all"` mean every core. Default: the suite's."""
-    variants: (
-        Annotated[list[Literal["eager", "bfloat16", "compiled", "onnx", "onnx-int8"]], Field(min_length=1)] | None
-    ) = None
+    variants: Annotated[list[Variant], Field(min_length=1)] | None = None
     """Ways to run a model (docs/speed.md). Default: eager at the suite's precision."""
     devices: Annotated[list[Literal["cpu", "cuda"]], Field(min_length=1)] | None = None
     """Default: the suite's."""

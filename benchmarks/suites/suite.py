@@ -170,14 +170,14 @@ class Suite(Config):
         for name, arm in self.arms.items():
             if arm.intermediate and arm.intermediate.task not in self.tasks:
                 raise ValueError(f"arms.{name}.intermediate.task: the suite has no task {arm.intermediate.task!r}")
-        for name in self.steps:
-            if name not in self.arms:
-                raise ValueError(f"steps: no arm {name!r}: {nearest(name, self.arms)}")
-        for task, settings in self.task.items():
-            for key, names in (("options", [*self.arms]), ("settings", [PREDECESSOR, *self.arms])):
-                for name in getattr(settings, key):
-                    if name not in names:
-                        raise ValueError(f"task.{task}.{key}: no arm {name!r}: {nearest(name, names)}")
+        every = [PREDECESSOR, *self.arms]
+        named = [("steps", name, [*self.arms]) for name in self.steps]
+        for task, section in self.task.items():
+            named += [(f"task.{task}.options", name, [*self.arms]) for name in section.options]
+            named += [(f"task.{task}.settings", name, every) for name in section.settings]
+        for where, name, known in named:
+            if name not in known:
+                raise ValueError(f"{where}: no arm {name!r}: {nearest(name, known)}")
         for task in self.tasks:
             self.resolve(task, PREDECESSOR)
             for name, arm in self.arms.items():

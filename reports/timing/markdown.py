@@ -11,15 +11,18 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from reports.timing.matrix import DevScore, Matrix, Setting, matrix
+from jinja2 import Template
+
+from reports.timing.matrix import matrix
 from results.format import layout
 from results.format.documents.codec import LEFT_OUT, document
 from results.format.documents.speed import Condition
 from results.format.errors import ReportError
 from results.format.reader import read
 from results.format.untrusted import text
+
+TEMPLATE = Path(__file__).resolve().parents[1] / "templates" / "speed.md.j2"
 
 
 def publish(results_folder: Path, output: Path, machine: str | None = None) -> Path:
@@ -37,9 +40,13 @@ def publish(results_folder: Path, output: Path, machine: str | None = None) -> P
     lined = kept.replace('{"device"', '\n{"device"')
     (output / layout.SPEED).write_text(lined + "\n", encoding="utf-8")
     path = output / "speed.md"
-    title = f"# Inference speed: {text(results.suite.title, 120)}\n"
-    lines = [title, *_weights(results.timing.weights), *_markdown(matrix(results))]
-    path.write_text("\n".join(lines[:-1]) + "\n", encoding="utf-8")
+    weights = results.timing.weights if isinstance(results.timing.weights, Mapping) else {}
+    page = Template(TEMPLATE.read_text(encoding="utf-8"), trim_blocks=True).render(
+        title=text(results.suite.title, 120),
+        weights=[f"{text(side, 40)}: {text(value, 80)}" for side, value in weights.items()],
+        found=matrix(results),
+    )
+    path.write_text(page.rstrip() + "\n", encoding="utf-8")
     return path
 
 
@@ -52,58 +59,3 @@ def _kept(condition: Condition, machine: str | None) -> Condition:
         predecessor_seconds=[round(value, 7) for value in condition.predecessor_seconds or []],
         successor_seconds=[round(value, 7) for value in condition.successor_seconds or []],
     )
-
-
-def _markdown(found: Matrix) -> list[str]:
-    lines = ["The measurement was interrupted: conditions are missing.", ""] if found.incomplete else []
-    for setting in found.settings:
-        lines += _table(setting)
-    for title, entries in (
-        ("## Agreement with eager float32", found.agreement),
-        ("## Not timed", found.refused),
-        ("## Dev scores of variants that round", [_score(score) for score in found.dev_scores]),
-        (
-            "## The paper's speed-ups, and ours at the same share of layers",
-            [f"{claim.paper}. {'. '.join(claim.ours) or 'Not measured here'}" for claim in found.claims],
-        ),
-    ):
-        if entries:
-            lines += [title, "", *(f"- {entry}" for entry in entries), ""]
-    return lines
-
-
-def _weights(weights: Mapping[str, Any] | None) -> list[str]:
-    parts = weights.items() if isinstance(weights, Mapping) else ()
-    told = "; ".join(f"{text(side, 40)}: {text(value, 80)}" for side, value in parts)
-    return [
-        "Ratios are medians over rounds with 95 % bootstrap intervals; times are p50 · p90 · p99 in milliseconds per",
-        "batch; memory is weights plus one call's peak, predecessor · successor. A bracketed ratio is undecided: its",
-        "interval is too wide, or too few rounds fitted into the time. Over eager: the eager predecessor's time",
-        "over this successor's.",
-        "",
-        *([f"Weights: {told}.", ""] if told else []),
-    ]
-
-
-def _table(setting: Setting) -> list[str]:
-    heads = ("Variant", "Batch × length", "Layers", "Speed-up", "Interval", "Over eager", "Interval", "Predecessor",
-             "Successor", "MB", "Rounds")  # fmt: skip
-    lines = [f"## {setting.where}", "", f"| {' | '.join(heads)} |", f"|{' --- |' * 3}{' ---: |' * (len(heads) - 3)}"]
-    for group in setting.groups:
-        for row in group.rows:
-            gain = _bracketed(row.gain, row.gain_decided)
-            rounds = f"{row.rounds} ({row.discarded})" if row.discarded else row.rounds
-            cells = (group.title, row.shape, row.depth, _bracketed(row.ratio, row.decided), row.interval, gain,
-                     row.gain_interval, row.predecessor, row.successor, row.memory, rounds)  # fmt: skip
-            lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
-    return [*lines, ""]
-
-
-def _bracketed(ratio: str, decided: bool) -> str:
-    return ratio if decided or not ratio else f"({ratio})"
-
-
-def _score(score: DevScore) -> str:
-    if score.score:
-        return f"{score.model}: {score.score}, eager {score.eager}, drop {score.drop}, {score.examples} examples"
-    return f"{score.model}: none, {score.reason}"

@@ -64,7 +64,6 @@ class Setting:
 
     @property
     def count(self) -> int:
-        """The number of conditions in the table."""
         return sum(len(group.rows) for group in self.groups)
 
 
@@ -132,12 +131,10 @@ def plain(conditions: Sequence[Condition]) -> list[Condition]:
 
 
 def variant_title(condition: Timed | NotTimed | Score) -> str:
-    """The variant's title."""
     return TITLES.get(variant_of(condition), variant_of(condition))
 
 
 def _place(condition: Condition) -> str:
-    """Device and threads as the heading of a table."""
     threads = condition.threads
     count = f"{text(threads, 10)} thread{'' if threads == 1 else 's'}" if threads is not None else ""
     attention = f"{text(condition.attention, 40)} attention" if condition.attention else ""
@@ -159,9 +156,8 @@ def _setting(place: str, conditions: Sequence[Condition]) -> Setting:
 
 def _row(condition: Condition) -> Row:
     deep, shallow = (text(layers, 5) for layers in condition.layers)
-    own, gain = _ratio(condition), _ratio(condition.over_eager or Ratio())
-    if variant_of(condition) == "eager":
-        gain = ("", "", False)
+    over_eager = condition.over_eager if variant_of(condition) != "eager" else None
+    own, gain = _ratio(condition), _ratio(over_eager or Ratio())
     return Row(
         shape=f"{text(condition.batch_size, 10)} × {text(condition.length, 10)}{_dev(condition)}",
         depth=f"{deep} to {shallow}",

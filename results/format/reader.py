@@ -11,6 +11,7 @@ results folder is executed.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -44,11 +45,9 @@ def read(folder: Path) -> Results:
     path = root / layout.SUITE
     if not path.is_file():
         raise ReportError(f"{root}: no {layout.SUITE}; give the folder that `python -m benchmarks run` wrote")
-    raw = load(path)
-    check_schema(raw, path)
-    suite = _checked(from_json(Suite, raw, str(path)), path)
     notes: list[str] = []
-    digest = hashlib.sha256(read_bytes(path))
+    digest = hashlib.sha256()
+    suite = _checked(from_json(Suite, _document(path, digest), str(path)), path)
     runs = tuple(_run(root, planned, suite, notes, digest, path) for planned in suite.runs)
     _check_unique(runs, path)
     found = (path for path in root.glob(f"*/*/seed-*/{layout.RESULT}") if path.is_file())
@@ -75,6 +74,15 @@ def export_table(folder: Path) -> pd.DataFrame:
     kinds |= dict.fromkeys(("value", "score", "epochs", "train_seconds", "examples_per_second"), "float64")
     kinds |= {name: "str" for name in COLUMNS if name not in kinds}
     return frame.astype(kinds)
+
+
+def _document(path: Path, digest: Any) -> dict[str, Any]:
+    """The JSON object of a file of our schema, whose bytes `digest` counts in."""
+    data = read_bytes(path)
+    digest.update(data)
+    raw = parse(data, str(path))
+    check_schema(raw, path)
+    return raw
 
 
 def _rows(results: Results, run: Run) -> Iterator[tuple[Any, ...]]:
@@ -107,11 +115,9 @@ def _checked(suite: Suite, path: Path) -> Suite:
 
 def _told_apart(arms: list[Arm]) -> tuple[Arm, ...]:
     """Add the depth to titles that arms of several depths share, because lists and legends show titles."""
-    depths: dict[str, set[int | None]] = {}
-    for arm in arms:
-        depths.setdefault(arm.title, set()).add(arm.layers)
+    depths = Counter(title for title, _ in {(arm.title, arm.layers) for arm in arms})
     return tuple(
-        replace(arm, title=f"{arm.title}, {arm.layers} layers") if len(depths[arm.title]) > 1 and arm.layers else arm
+        replace(arm, title=f"{arm.title}, {arm.layers} layers") if depths[arm.title] > 1 and arm.layers else arm
         for arm in arms
     )
 
@@ -136,10 +142,7 @@ def _run(root: Path, planned: Planned, suite: Suite, notes: list[str], digest: A
 
 def _with_files(root: Path, run: Run, notes: list[str], digest: Any) -> Run:
     path = inside(root, f"{run.folder}/{layout.RESULT}", run.folder)
-    raw = load(path)
-    digest.update(read_bytes(path))
-    check_schema(raw, path)
-    result = read_result(raw, str(path))
+    result = read_result(_document(path, digest), str(path))
     if result.run_id != run.run_id:
         raise ReportError(f"{path}: belongs to another run than the planned {run.run_id}; move it away and run again")
     config, manifest = (_optional(root, run, name, kind, notes) for name, kind in SETTINGS)
@@ -182,14 +185,10 @@ def _curve(root: Path, run: Run, notes: list[str]) -> tuple[Evaluation, ...]:
 
 
 def _speed(root: Path, digest: Any) -> Speed:
-    path = root / layout.SPEED
-    if not path.is_file():
+    if not (root / layout.SPEED).is_file():
         return Speed()
     path = inside(root, layout.SPEED, str(root))
-    raw = load(path)
-    digest.update(read_bytes(path))
-    check_schema(raw, path)
-    return from_json(Speed, raw, str(path))
+    return from_json(Speed, _document(path, digest), str(path))
 
 
 def _check_unique(runs: tuple[Run, ...], path: Path) -> None:

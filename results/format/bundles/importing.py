@@ -59,7 +59,6 @@ class Imported:
     notes: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
-        """Lines for people."""
         said = [f"{_runs(len(self.came))} imported into {self.results}, marked as imported in every table"]
         if self.there:
             said.append(f"{_runs(len(self.there))} skipped: the results folder has the same files")

@@ -91,7 +91,6 @@ def pack(results_folder: Path, output: Path | None = None, weights: bool = False
 
 
 def _sources(results: Results, runs: Sequence[Run], weights: bool) -> Iterator[tuple[str, Path]]:
-    """Each path in the bundle, with its source."""
     root = results.root
     yield layout.SUITE, root / layout.SUITE
     if (root / layout.SPEED).is_file():
@@ -149,7 +148,6 @@ def _copy(entry: Entry, source: Path, out: IO[bytes]) -> None:
 
 
 def chunks(file: IO[bytes]) -> Iterator[bytes]:
-    """A file in pieces of a mebibyte."""
     while chunk := file.read(CHUNK):
         yield chunk
 

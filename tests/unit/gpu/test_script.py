@@ -19,10 +19,11 @@ import torch
 
 from benchmarks.gpu.__main__ import RESERVE, Bench, main
 from benchmarks.gpu.cases import AS_RELEASED, DEVICE, DRY, METHODS, PAPER, PASSES, Case, method_of, plan
-from benchmarks.gpu.markdown import render
+from benchmarks.gpu.document import render
 from benchmarks.gpu.models import TASKS, batches_of, split_of
 from benchmarks.gpu.pool import Failed, Workers, process
 from benchmarks.gpu.projection import NotMeasured, project, shares, work_of
+from benchmarks.speed import timing
 from benchmarks.suites.suite import load_suite
 from benchmarks.tasks.lengths import histogram, load
 from benchmarks.tasks.table import find_task
@@ -153,6 +154,14 @@ def test_the_whole_plan_in_this_process():
     page = render(document)
     assert document["inference"][0]["reason"] in page
     assert "Nothing." in page
+
+
+def test_a_ratio_of_too_few_rounds_is_told(monkeypatch):
+    monkeypatch.setattr(timing, "FEWEST", 1000)
+    document = Bench(replace(SMALL, runs=(1,), repeated=(), batches=(2,)), 60, dry=True, workers=Workers(Inline)).run()
+    assert [cell["status"] for cell in document["inference"]] == ["done"]
+    assert document["inference"][0]["ratio"] is None
+    assert "| too few rounds |" in render(document)
 
 
 def test_what_does_not_fit_is_left_out_and_named():
