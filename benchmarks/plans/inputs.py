@@ -9,13 +9,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from benchmarks.machine import device as devices
-from benchmarks.machine.settings import Device
+from benchmarks.machine.device import Machine
 from benchmarks.models.encoder import find_encoder
 from benchmarks.models.settings import Encoder
 from benchmarks.models.source import EncoderSource
 from benchmarks.suites.suite import Suite
 from benchmarks.tasks.data import Source, check_splits, find_source
-from benchmarks.tasks.table import Task, find_task
+from benchmarks.tasks.table import find_task
 from results.format.documents.config import DeviceUsed
 from results.format.errors import UserError
 
@@ -33,7 +33,7 @@ class Inputs:
     """`recorded`: the device as a run's files have it. `own`: the encoders of arms that bring one.
     `sources`: data by task, the tasks that others go on from first. `finetuned`: given predecessors by task."""
 
-    device: Device
+    machine: Machine
     recorded: DeviceUsed
     encoder: EncoderSource
     own: dict[str, EncoderSource]
@@ -44,13 +44,18 @@ class Inputs:
 def find_inputs(suite: Suite, wanted_tasks: Collection[str]) -> Inputs:
     """Find and check the inputs. The data of `wanted_tasks` (empty: all) must exist; another task whose data is missing
     is left out."""
-    device = devices.resolve(suite.device)
+    machine = devices.machine(devices.resolve(suite.device))
+    recorded = devices.recorded(machine.device)
     encoder = find_encoder(suite.encoder)
     own = {name: find_encoder(_own(arm.encoder, suite), own=name) for name, arm in suite.arms.items() if arm.encoder}
     sources = _sources(suite, wanted_tasks)
-    paths = {name: path for name, path in suite.predecessor.paths.items() if name in sources}
-    finetuned = {name: _checked(path, sources[name].task, encoder) for name, path in paths.items()}
-    return Inputs(device, devices.recorded(device), encoder, own, sources, finetuned)
+    finetuned = {}
+    if paths := {name: path for name, path in suite.predecessor.paths.items() if name in sources}:
+        from benchmarks.models.checks import check_predecessor  # seconds of imports that only a given predecessor needs
+
+        found = {name: check_predecessor(path, sources[name].task, encoder) for name, path in paths.items()}
+        finetuned = {name: Finetuned(paths[name], found[name]) for name in paths}
+    return Inputs(machine, recorded, encoder, own, sources, finetuned)
 
 
 def _own(encoder: Encoder, suite: Suite) -> Encoder:
@@ -76,9 +81,3 @@ def _sources(suite: Suite, wanted_tasks: Collection[str]) -> dict[str, Source]:
             check_splits(source)
         found[name] = source
     return found
-
-
-def _checked(path: str, task: Task, encoder: EncoderSource) -> Finetuned:
-    from benchmarks.models.checks import check_predecessor  # seconds of imports that only a given predecessor needs
-
-    return Finetuned(path, check_predecessor(path, task, encoder))
