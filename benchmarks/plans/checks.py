@@ -82,7 +82,9 @@ def _counts(
     if not kind.__module__.startswith("baselines."):  # such as in a notebook: no file shows when it changes
         found = count()
     else:
-        code = hash_of(f"{kind.__module__}:{kind.__name__}", "benchmarks.plans.checks:counts", "benchmarks.plans.checks:_config")
+        code = hash_of(
+            f"{kind.__module__}:{kind.__name__}", "benchmarks.plans.checks:counts", "benchmarks.plans.checks:_config"
+        )
         versions = packages(("torch", "transformers"))
         key = [kind.__module__, code, versions, options, sources, outputs, modules]
         found = machine_cache.once("trainable", key, count)
