@@ -22,8 +22,7 @@ from results.format.documents.speed import Speed as Timing
 
 def run(asked: Asked, workers: int | None = None, engine: str = "local", checkpoint_seconds: float = 60.0) -> int:
     """Execute the runs that are not done; return the exit code."""
-    found = planned(asked)
-    return execute_missing(found, workers, engine, checkpoint_seconds)
+    return execute_missing(planned(asked), workers, engine, checkpoint_seconds)
 
 
 def execute_missing(found: Planned, workers: int | None, engine: str, checkpoint_seconds: float = 60.0) -> int:

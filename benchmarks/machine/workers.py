@@ -20,7 +20,6 @@ import torch
 from benchmarks.base import machine_cache
 from benchmarks.base.errors import SuiteError
 from benchmarks.machine import device as devices
-from benchmarks.machine.device import Machine
 from benchmarks.machine.settings import Device
 from benchmarks.machine.signals import at_end, unsignalled
 
@@ -40,20 +39,21 @@ def best_workers(steps_a_second: dict[int, float]) -> int:
     return min(count for count, rate in steps_a_second.items() if rate >= 0.95 * most)
 
 
-def default_workers(machine: Machine) -> int:
+def default_workers(machine: devices.Machine) -> int:
     """The best number that `doctor` measured on this machine; otherwise one per `threads` cores, or one on a GPU."""
+    usual = 1 if machine.device.device == "cuda" else possible_workers(machine.device)[-1]
+    kept = machine_cache.read("workers", _key(machine))
     try:
-        kept = machine_cache.read("workers", _key(machine))
         return best_workers({int(count): float(rate) for count, rate in kept.items()})
     except (ValueError, AttributeError):  # no measurement, or a damaged one
-        return 1 if machine.device.device == "cuda" else possible_workers(machine.device)[-1]
+        return usual
 
 
-def _key(machine: Machine) -> dict[str, Any]:
+def _key(machine: devices.Machine) -> dict[str, Any]:
     return {**machine.device.model_dump(mode="json"), "name": machine.name, "torch": torch.__version__}
 
 
-def keep_throughput(machine: Machine, steps_a_second: dict[int, float]) -> None:
+def keep_throughput(machine: devices.Machine, steps_a_second: dict[int, float]) -> None:
     """Cache the measured steps a second for `default_workers`."""
     machine_cache.write("workers", _key(machine), steps_a_second)
 

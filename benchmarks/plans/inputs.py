@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from benchmarks.machine import device as devices
 from benchmarks.machine.device import Machine
+from benchmarks.machine.workers import default_workers
 from benchmarks.models.encoder import find_encoder
 from benchmarks.models.settings import Encoder
 from benchmarks.models.source import EncoderSource
@@ -30,11 +31,13 @@ class Finetuned:
 
 @dataclass(frozen=True)
 class Inputs:
-    """`recorded`: the device as a run's files have it. `own`: the encoders of arms that bring one.
-    `sources`: data by task, the tasks that others go on from first. `finetuned`: given predecessors by task."""
+    """`recorded`: the device as a run's files have it. `workers`: how many should train at once. `own`: the encoders of
+    arms that bring one. `sources`: data by task, the tasks that others go on from first. `finetuned`: given
+    predecessors by task."""
 
     machine: Machine
     recorded: DeviceUsed
+    workers: int
     encoder: EncoderSource
     own: dict[str, EncoderSource]
     sources: dict[str, Source]
@@ -45,7 +48,7 @@ def find_inputs(suite: Suite, wanted_tasks: Collection[str]) -> Inputs:
     """Find and check the inputs. The data of `wanted_tasks` (empty: all) must exist; another task whose data is missing
     is left out."""
     machine = devices.machine(devices.resolve(suite.device))
-    recorded = devices.recorded(machine.device)
+    recorded, workers = devices.recorded(machine.device), default_workers(machine)
     encoder = find_encoder(suite.encoder)
     own = {name: find_encoder(_own(arm.encoder, suite), own=name) for name, arm in suite.arms.items() if arm.encoder}
     sources = _sources(suite, wanted_tasks)
@@ -55,7 +58,7 @@ def find_inputs(suite: Suite, wanted_tasks: Collection[str]) -> Inputs:
 
         found = {name: check_predecessor(path, sources[name].task, encoder) for name, path in paths.items()}
         finetuned = {name: Finetuned(paths[name], found[name]) for name in paths}
-    return Inputs(machine, recorded, encoder, own, sources, finetuned)
+    return Inputs(machine, recorded, workers, encoder, own, sources, finetuned)
 
 
 def _own(encoder: Encoder, suite: Suite) -> Encoder:

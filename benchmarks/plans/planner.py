@@ -38,7 +38,9 @@ def make_plan(suite: Suite, wanted_tasks: Sequence[str] = ()) -> Plan:
         planner = _TaskPlanner(suite, inputs, source, runs)
         runs += planner.runs()
         warnings += planner.warnings
-    return Plan(suite, inputs.machine, inputs.encoder, _with_outputs(runs), list(dict.fromkeys(warnings)))
+    return Plan(
+        suite, inputs.machine, inputs.workers, inputs.encoder, _with_outputs(runs), list(dict.fromkeys(warnings))
+    )
 
 
 def _with_outputs(runs: list[Run]) -> list[Run]:
@@ -94,6 +96,7 @@ class _TaskPlanner:
         start = self._start(resolved, seed) if resolved.first else None
         encoder = _left_by(start) if start else self.inputs.own.get(name, self.encoder)
         steps = planned_steps(resolved.training, training_examples(self.task, self.suite.held_out))
+        self._check(resolved, encoder, steps)
         layers = encoder.layers if method.own_encoder else method.depth(self.suite.encoder.layers, modules)
         teacher = predecessor if method.uses_predecessor else None
         finetuned = self.finetuned if predecessor is None else None
@@ -112,7 +115,6 @@ class _TaskPlanner:
             config=Config(),
         )  # fmt: skip
         config = self._config(run, finetuned.hash if finetuned else None)
-        self._check(resolved, encoder, steps)
         return replace(run, id=config.id, config=config)
 
     def _check(self, resolved: Resolved, encoder: EncoderSource, steps: int) -> None:

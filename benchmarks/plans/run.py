@@ -88,10 +88,12 @@ class Run:
 
 @dataclass(frozen=True)
 class Plan:
-    """All runs of a suite in an executable order, with the machine and encoder and the warnings to show."""
+    """All runs of a suite in an executable order, with the machine, the number of workers that should train at once on
+    it, the encoder and the warnings to show."""
 
     suite: Suite
     machine: Machine
+    workers: int
     encoder: EncoderSource
     runs: list[Run]
     warnings: list[str]

@@ -28,25 +28,27 @@ from benchmarks.base import machine_cache
 from benchmarks.base.errors import SuiteError
 from benchmarks.machine.settings import Device
 from benchmarks.machine.workers import side_by_side
-from benchmarks.preflight.cost import Pace, StepTimes, keep, known
+from benchmarks.plans.run import Plan
+from benchmarks.preflight.cost import StepTimes, keep, pace_of
 from benchmarks.preflight.step_timer import median_seconds, model_of, step_seconds, tokens_of
 from benchmarks.training.cuts import padded
 from benchmarks.training.forward import logits
 from benchmarks.training.settings import Training
 
 
-def calibrated(pace: Pace, say: Callable[[str], None]) -> StepTimes:
-    """The cached step times at this pace, or new ones, measured and cached now. Raises `SuiteError` if the sizes of the
+def calibrated(plan: Plan, say: Callable[[str], None]) -> StepTimes:
+    """The cached step times for a plan, or new ones, measured and cached now. Raises `SuiteError` if the sizes of the
     encoder are unknown."""
-    if pace.shape is None:
+    if (shape := pace_of(plan).shape) is None:
         raise SuiteError(
-            f"encoder {pace.encoder.name} is not on this machine and the suite does not give its sizes: "
+            f"encoder {plan.encoder.name} is not on this machine and the suite does not give its sizes: "
             "set ENCODER_DIR or encoder.shape to measure step times"
         )
     with machine_cache.one_at_a_time("step-times"):
-        if (times := known(pace)) is None:
+        pace = pace_of(plan)
+        if (times := pace.times) is None:
             say("measuring how fast this machine trains (once)")
-            times = measure(pace.shape, pace.machine.device, pace.batch_size, pace.workers)
+            times = measure(shape, plan.device, pace.batch_size, pace.workers)
             with contextlib.suppress(OSError):  # without a writable cache, measure again next time
                 keep(pace, times)
     return times

@@ -22,13 +22,11 @@ from benchmarks.base import machine_cache
 from benchmarks.base.code_hash import hash_of
 from benchmarks.base.identity import packages
 from benchmarks.machine.device import Machine
-from benchmarks.machine.workers import default_workers
 from benchmarks.models.settings import Encoder
 from benchmarks.models.source import EncoderSource
 from benchmarks.plans.run import Plan, Run
 from benchmarks.tasks.data import TRAIN, load_splits
 from benchmarks.tasks.lengths import load
-from benchmarks.training.batches import tokenise_split
 from benchmarks.training.cuts import padded
 from benchmarks.training.settings import Training
 
@@ -87,14 +85,14 @@ def shape_of(encoder: EncoderSource) -> dict[str, int] | None:
 
 @dataclass(frozen=True)
 class Pace:
-    """What decides how fast this machine trains a suite, found once: the sizes of the encoder (None: unknown), the
-    machine, the batch size and how many workers should train at once."""
+    """How fast this machine trains a suite: `times`, None if they were not measured, and what decides them. `shape`:
+    sizes of the encoder, None if they are unknown; `workers` train at once."""
 
-    encoder: EncoderSource
     shape: dict[str, int] | None
     machine: Machine
     batch_size: int
     workers: int
+    times: StepTimes | None = None
 
     @property
     def key(self) -> list[Any]:
@@ -103,21 +101,16 @@ class Pace:
 
 
 def pace_of(plan: Plan) -> Pace:
-    """The pace of a plan on this machine. It measures nothing."""
-    batch_size, workers = plan.suite.training.batch_size, default_workers(plan.machine)
-    return Pace(plan.encoder, shape_of(plan.encoder), plan.machine, batch_size, workers)
-
-
-def known(pace: Pace) -> StepTimes | None:
-    """The step times that were measured at this pace, or None."""
+    """The pace of a plan, as far as it is known. This measures nothing."""
+    pace = Pace(shape_of(plan.encoder), plan.machine, plan.suite.training.batch_size, plan.workers)
     try:
-        return StepTimes(**machine_cache.read(KIND, pace.key)) if pace.shape else None
+        return replace(pace, times=StepTimes(**machine_cache.read(KIND, pace.key))) if pace.shape else pace
     except TypeError:  # no cached value, or one with other fields
-        return None
+        return pace
 
 
 def keep(pace: Pace, times: StepTimes) -> None:
-    """Cache measured times for `known`. Raises `OSError`."""
+    """Cache measured times for `pace_of`. Raises `OSError`."""
     machine_cache.write(KIND, pace.key, asdict(times))
 
 
@@ -165,11 +158,12 @@ def lengths_of(run: Run) -> tuple[int, ...]:
 
     def count() -> list[int]:
         from benchmarks.runs.tokens import tokenizer_of  # loads transformers, for seconds; known tasks do not need it
+        from benchmarks.training.batches import tokenise_split  # so does this
 
-        rows = load_splits(run.source)[TRAIN]
-        sample = rows.select(range(min(SAMPLED, len(rows))))
-        lengths = tokenise_split(tokenizer_of(run.tokenizer), run.task, sample, run.max_length).lengths
-        return [int(length) for length in lengths]
+        tokenizer, sample = tokenizer_of(run.tokenizer), range(min(SAMPLED, run.task.train_rows))
+        tokens = tokenise_split(tokenizer, run.task, load_splits(run.source)[TRAIN].select(sample), run.max_length)
+        counted: list[int] = tokens.lengths.tolist()
+        return counted
 
     read = [run.source.fingerprint, run.task.columns, run.tokenizer.hash, run.max_length, SAMPLED]
     code = hash_of("benchmarks.training.batches:tokenise_split")

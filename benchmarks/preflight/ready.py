@@ -19,7 +19,7 @@ from benchmarks.models.source import EncoderSource
 from benchmarks.plans.older_runs import older_runs
 from benchmarks.plans.run import Plan, Run
 from benchmarks.preflight import disk_space
-from benchmarks.preflight.cost import Estimate, estimates, known, pace_of
+from benchmarks.preflight.cost import Estimate, estimates, pace_of
 from benchmarks.preflight.determinism import probe_suite
 from benchmarks.runs.store import Store
 from benchmarks.tasks.data import load_splits
@@ -44,18 +44,17 @@ class Ready:
 def ready(plan: Plan, runs: Sequence[Run], store: Store, workers: int | None, say: Say) -> Ready:
     """Prepare to execute the unfinished `runs`. `workers`: None for the best number on this machine."""
     refuse_random(plan)
-    encoder, pace = plan.suite.encoder, pace_of(plan)
-    times = known(pace)
+    pace = pace_of(plan)
     settled = store.prepare(runs)
-    took = store.took(runs) if times else {}
     missing, folders = fetched(plan, [run for run in runs if run.id not in settled], say)
-    at_once = min(workers or pace.workers, max(1, len(missing)))
+    at_once = min(workers or plan.workers, max(1, len(missing)))
     if older := older_runs(runs, store.path):
         say(older)
-    disk_space.check(missing, encoder.hidden_size, folders, store.path, at_once)
+    disk_space.check(missing, plan.suite.encoder.hidden_size, folders, store.path, at_once)
     probes = probe_suite(plan, missing, pace.shape, say)
     countable = settled | {run.id for run in missing}  # an arm that was left out may have no tokenizer
-    guesses = estimates([run for run in runs if run.id in countable], encoder, took, times) if times else None
+    counted = [run for run in runs if run.id in countable]
+    guesses = estimates(counted, plan.suite.encoder, store.took(counted), pace.times) if pace.times else None
     return Ready(settled, missing, at_once, probes, guesses)
 
 

@@ -26,7 +26,6 @@ from benchmarks.preflight.cost import (
     estimates,
     evaluations,
     keep,
-    known,
     pace_of,
     shape_of,
     wall_seconds,
@@ -115,17 +114,16 @@ def plan(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_step_times_are_measured_once_and_kept(plan):
-    pace = pace_of(plan)
-    assert known(pace) is None, "looking up measures nothing"
+    assert pace_of(plan).times is None, "looking up measures nothing"
     said: list[str] = []
-    first = calibrated(pace, said.append)
+    first = calibrated(plan, said.append)
     assert all(value >= 0 for value in vars(first).values())
     assert first.step(2, 8 * 32, 4, 32, frozen=False) > 0
-    assert first.workers == default_workers(plan.machine)
-    assert calibrated(pace, said.append) == known(pace) == first
+    assert first.workers == plan.workers == default_workers(plan.machine)
+    assert calibrated(plan, said.append) == pace_of(plan).times == first
     assert said == ["measuring how fast this machine trains (once)"]
-    keep_throughput(plan.machine, {first.workers + 1: 1.0})
-    assert known(pace_of(plan)) is None, "another number of workers at once takes other times"
+    more = replace(plan, workers=first.workers + 1)
+    assert pace_of(more).times is None, "another number of workers at once takes other times"
 
 
 def test_a_plan_shows_what_is_known_and_names_the_option_that_measures(plan, tmp_path, capfd):
@@ -147,7 +145,7 @@ def test_a_plan_shows_what_is_known_and_names_the_option_that_measures(plan, tmp
 def test_what_cannot_be_measured_is_refused_in_one_line(plan):
     elsewhere = replace(plan.encoder, shape=(), location="hub/name", revision="0" * 40)
     with pytest.raises(SuiteError, match=r"set ENCODER_DIR or encoder\.shape"):
-        calibrated(pace_of(replace(plan, encoder=elsewhere)), print)
+        calibrated(replace(plan, encoder=elsewhere), print)
 
 
 def test_an_encoder_on_the_hub_has_the_shape_its_suite_gives_it():
@@ -164,9 +162,8 @@ def test_the_fewest_workers_near_the_best_throughput_are_chosen(tmp_path, monkey
     assert default_workers(machine(CPU)) == most
     keep_throughput(machine(CPU), {1: 10.0, most + 1: 30.0})
     assert default_workers(machine(CPU)) == most + 1
-    assert default_workers(machine(CPU.model_copy(update={"precision": "bfloat16"}))) == most, (
-        "measured under other settings"
-    )
+    rounded = machine(CPU.model_copy(update={"precision": "bfloat16"}))
+    assert default_workers(rounded) == most, "measured under other settings"
 
 
 def left_behind(results: Path, run: Run, **seconds: float) -> None:
