@@ -9,7 +9,6 @@ from benchmarks.base.terminal import say
 from benchmarks.cli.asked import Asked
 from benchmarks.cli.planning import Planned, planned
 from benchmarks.cli.show import Progress
-from benchmarks.engine.lease import Leases
 from benchmarks.engine.schedule import find_engine
 from benchmarks.models.checks import fetch
 from benchmarks.preflight.ready import fetched, ready, refuse_random
@@ -31,17 +30,19 @@ def execute_missing(found: Planned, workers: int | None, engine: str, checkpoint
     execute_all = find_engine(engine)
     known = ready(found.plan, found.runs, found.store, workers, say)
     found.store.write_suite(found.plan)
-    Leases(found.store.path).clear(known.settled)
     with Progress(found.runs, known.missing, known.estimates, known.workers) as progress:
         options = {run.id: RunOptions(checkpoint_seconds, known.probes.get(run.arm)) for run in known.missing}
-        execute_all(known.missing, found.store.path, known.workers, progress.report, options, progress.say)
+        execute_all(
+            known.missing, found.store.path, known.workers, progress.report, options, progress.say, known.settled
+        )
     return FAILED if progress.failed else DONE
 
 
 def rehearse(asked: Asked, steps: int) -> int:
     """Take a few optimizer steps of every cell and keep nothing; return the exit code."""
     found = planned(asked)
-    dry_run(found.plan, fetched(found.plan, found.runs, say), steps, say)
+    runs, _ = fetched(found.plan, found.runs, say)
+    dry_run(found.plan, runs, steps, say)
     return DONE
 
 

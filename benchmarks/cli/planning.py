@@ -14,12 +14,10 @@ from benchmarks.base.terminal import say
 from benchmarks.cli.asked import Asked
 from benchmarks.cli.auto import resolve_suite
 from benchmarks.cli.show import plan_table, status_text
-from benchmarks.machine.workers import default_workers
 from benchmarks.plans.older_runs import older_runs
 from benchmarks.plans.planner import make_plan
 from benchmarks.plans.run import Plan, Run
-from benchmarks.preflight.cost import Estimate, estimates, wall_seconds
-from benchmarks.preflight.step_times import known
+from benchmarks.preflight.cost import Estimate, estimates, pace_of, wall_seconds
 from benchmarks.runs.store import Store
 from benchmarks.suites.suite import load_suite
 
@@ -66,15 +64,14 @@ def _document(found: Planned, calibrate: bool = False) -> dict[str, Any]:
     """The plan as plain data, printed by `plan --json`. Seconds are None for a run without an estimate: this machine's
     step times are not known, and no seed of its cell is done."""
     plan, runs, store = found.plan, found.runs, found.store
-    times = known(plan)
+    times = pace_of(plan).times
     if times is None and calibrate:
         from benchmarks.preflight.calibration import calibrated  # loads transformers: two seconds
 
         times = calibrated(plan, say)
-    guesses = estimates(runs, plan, store, times)
+    guesses = estimates(runs, plan.suite.encoder, store.took(runs), times)
     rows = [_row(run, guesses[run.id], store, times is not None) for run in runs]
     missing = [run for run, row in zip(runs, rows, strict=True) if row["status"] == "missing"]
-    workers = default_workers(plan.device)
     complete = times is not None or all(guesses[run.id].measured for run in missing)
     seconds = sum(guesses[run.id].seconds for run in missing)
     share = sum(guesses[run.id].evaluation for run in missing) / seconds if seconds else None
@@ -82,12 +79,12 @@ def _document(found: Planned, calibrate: bool = False) -> dict[str, Any]:
         "suite": plan.suite.name,
         "title": plan.suite.title,
         "device": plan.device.model_dump(mode="json"),
-        "workers": workers,
+        "workers": plan.workers,
         "runs": rows,
         "missing": len(missing),
         "estimated_operations": sum(guesses[run.id].operations for run in missing),
-        "estimated_seconds": round(wall_seconds(missing, guesses, workers), 1) if complete else None,
-        "estimated_device_hours": round(seconds / workers / 3600, 3) if complete else None,
+        "estimated_seconds": round(wall_seconds(missing, guesses, plan.workers), 1) if complete else None,
+        "estimated_device_hours": round(seconds / plan.workers / 3600, 3) if complete else None,
         "estimated_evaluation_share": round(share, 3) if complete and share is not None else None,
         "warnings": plan.warnings,
     }

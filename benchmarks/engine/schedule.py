@@ -10,7 +10,7 @@ An engine is one file and one name: a class that implements `Workers` (protocol.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -32,7 +32,7 @@ from results.format.documents.run import Outcome
 Report = Callable[[Run, Outcome], None]
 Say = Callable[[str], None]
 Options = Mapping[str, RunOptions]  # by run id
-Engine = Callable[[Sequence[Run], Path, int, Report, Options, Say], None]
+Engine = Callable[[Sequence[Run], Path, int, Report, Options, Say, Collection[str]], None]
 
 ENGINES: dict[str, OpenWorkers] = {"local": LocalWorkers}
 
@@ -52,13 +52,15 @@ def find_engine(name: str) -> Engine:
 
 def execute_runs(
     open_workers: OpenWorkers, runs: Sequence[Run], results: Path, workers: int, report: Report, options: Options,
-    say: Say = say,
+    say: Say = say, settled: Collection[str] = (),
 ) -> None:  # fmt: skip
     """Execute `runs`, and `report` each of them as it ends, here or in another runner.
 
-    The caller leaves out runs that are already done. Raises KeyboardInterrupt when a signal left some of them undone;
+    The caller leaves out runs that are already done, and names them in `settled`: leases that dead runners left on
+    them are removed. Raises KeyboardInterrupt when a signal left some of them undone;
     all workers have ended by then.
     """
+    Leases(results).clear(settled)
     if not runs:
         return
     opened = open_workers(min(workers, len(runs)), runs[0].device)

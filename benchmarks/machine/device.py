@@ -6,6 +6,7 @@ import contextlib
 import os
 import platform
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,21 @@ def device_name(settings: Device) -> str:
             if line.startswith("model name"):
                 return f"{line.partition(':')[2].strip()}, {os.cpu_count()} cores"
     return f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """This machine under the settings of a suite: the device in words, and the hardware that must be equal for equal
+    bits."""
+
+    device: Device
+    name: str
+    class_: str
+
+
+def machine(settings: Device) -> Machine:
+    """Look this machine up once for everything that is kept per machine."""
+    return Machine(settings, device_name(settings), device_class(settings))
 
 
 def apply(settings: Device) -> None:

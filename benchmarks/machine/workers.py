@@ -39,28 +39,23 @@ def best_workers(steps_a_second: dict[int, float]) -> int:
     return min(count for count, rate in steps_a_second.items() if rate >= 0.95 * most)
 
 
-def default_workers(device: Device) -> int:
+def default_workers(machine: devices.Machine) -> int:
     """The best number that `doctor` measured on this machine; otherwise one per `threads` cores, or one on a GPU."""
-    if (measured := kept_throughput(device)) is not None:
-        return best_workers(measured)
-    return 1 if device.device == "cuda" else possible_workers(device)[-1]
-
-
-def _key(device: Device) -> dict[str, Any]:
-    return {**device.model_dump(mode="json"), "name": devices.device_name(device), "torch": torch.__version__}
-
-
-def kept_throughput(device: Device) -> dict[int, float] | None:
-    """Steps a second by number of workers, as `doctor` measured them under these settings; None if it did not."""
+    usual = 1 if machine.device.device == "cuda" else possible_workers(machine.device)[-1]
+    kept = machine_cache.read("workers", _key(machine))
     try:
-        return {int(count): float(rate) for count, rate in machine_cache.read("workers", _key(device)).items()} or None
+        return best_workers({int(count): float(rate) for count, rate in kept.items()})
     except (ValueError, AttributeError):  # no measurement, or a damaged one
-        return None
+        return usual
 
 
-def keep_throughput(device: Device, steps_a_second: dict[int, float]) -> None:
-    """Cache the measured steps a second for this machine."""
-    machine_cache.write("workers", _key(device), steps_a_second)
+def _key(machine: devices.Machine) -> dict[str, Any]:
+    return {**machine.device.model_dump(mode="json"), "name": machine.name, "torch": torch.__version__}
+
+
+def keep_throughput(machine: devices.Machine, steps_a_second: dict[int, float]) -> None:
+    """Cache the measured steps a second for `default_workers`."""
+    machine_cache.write("workers", _key(machine), steps_a_second)
 
 
 def set_environment(device: Device) -> None:

@@ -69,12 +69,12 @@ def check_head(config: Any, task: Task, place: str) -> None:
         raise SuiteError(f"{place} orders its labels {names}, but the task's order is {list(task.labels)}")
 
 
-def fetch(source: EncoderSource, sha256: str | None) -> None:
-    """Download an encoder on the hub if it is not here yet, and check it as a plan checks a local folder. Raises
-    `SuiteError` if it cannot be downloaded or is not the suite's encoder."""
-    if source.revision is None:
-        return
+def fetch(source: EncoderSource, sha256: str | None) -> Path:
+    """The encoder's folder. An encoder on the hub is downloaded if it is not here yet, and checked as a plan checks a
+    local folder. Raises `SuiteError` if it cannot be downloaded or is not the suite's encoder."""
     folder = folder_of(source)
+    if source.revision is None:
+        return folder
     if not (folder / WEIGHTS).is_file():
         raise SuiteError(
             f"encoder {source.name}@{source.revision} has no {WEIGHTS} on the hub, and pickled weights are not read: "
@@ -82,6 +82,7 @@ def fetch(source: EncoderSource, sha256: str | None) -> None:
         )
     check_folder(folder, source.name, source.layers, sha256)
     check_loadable(replace(source, location=str(folder), revision=None))
+    return folder
 
 
 def check_loadable(source: EncoderSource) -> None:

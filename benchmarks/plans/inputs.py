@@ -9,13 +9,14 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from benchmarks.machine import device as devices
-from benchmarks.machine.settings import Device
+from benchmarks.machine.device import Machine
+from benchmarks.machine.workers import default_workers
 from benchmarks.models.encoder import find_encoder
 from benchmarks.models.settings import Encoder
 from benchmarks.models.source import EncoderSource
 from benchmarks.suites.suite import Suite
 from benchmarks.tasks.data import Source, check_splits, find_source
-from benchmarks.tasks.table import Task, find_task
+from benchmarks.tasks.table import find_task
 from results.format.documents.config import DeviceUsed
 from results.format.errors import UserError
 
@@ -30,11 +31,13 @@ class Finetuned:
 
 @dataclass(frozen=True)
 class Inputs:
-    """`recorded`: the device as a run's files have it. `own`: the encoders of arms that bring one.
-    `sources`: data by task, the tasks that others go on from first. `finetuned`: given predecessors by task."""
+    """`recorded`: the device as a run's files have it. `workers`: how many should train at once. `own`: the encoders of
+    arms that bring one. `sources`: data by task, the tasks that others go on from first. `finetuned`: given
+    predecessors by task."""
 
-    device: Device
+    machine: Machine
     recorded: DeviceUsed
+    workers: int
     encoder: EncoderSource
     own: dict[str, EncoderSource]
     sources: dict[str, Source]
@@ -44,13 +47,18 @@ class Inputs:
 def find_inputs(suite: Suite, wanted_tasks: Collection[str]) -> Inputs:
     """Find and check the inputs. The data of `wanted_tasks` (empty: all) must exist; another task whose data is missing
     is left out."""
-    device = devices.resolve(suite.device)
+    machine = devices.machine(devices.resolve(suite.device))
+    recorded, workers = devices.recorded(machine.device), default_workers(machine)
     encoder = find_encoder(suite.encoder)
     own = {name: find_encoder(_own(arm.encoder, suite), own=name) for name, arm in suite.arms.items() if arm.encoder}
     sources = _sources(suite, wanted_tasks)
-    paths = {name: path for name, path in suite.predecessor.paths.items() if name in sources}
-    finetuned = {name: _checked(path, sources[name].task, encoder) for name, path in paths.items()}
-    return Inputs(device, devices.recorded(device), encoder, own, sources, finetuned)
+    finetuned = {}
+    if paths := {name: path for name, path in suite.predecessor.paths.items() if name in sources}:
+        from benchmarks.models.checks import check_predecessor  # seconds of imports that only a given predecessor needs
+
+        found = {name: check_predecessor(path, sources[name].task, encoder) for name, path in paths.items()}
+        finetuned = {name: Finetuned(paths[name], found[name]) for name in paths}
+    return Inputs(machine, recorded, workers, encoder, own, sources, finetuned)
 
 
 def _own(encoder: Encoder, suite: Suite) -> Encoder:
@@ -76,9 +84,3 @@ def _sources(suite: Suite, wanted_tasks: Collection[str]) -> dict[str, Source]:
             check_splits(source)
         found[name] = source
     return found
-
-
-def _checked(path: str, task: Task, encoder: EncoderSource) -> Finetuned:
-    from benchmarks.models.checks import check_predecessor  # seconds of imports that only a given predecessor needs
-
-    return Finetuned(path, check_predecessor(path, task, encoder))

@@ -15,10 +15,9 @@ from baselines.method import Output
 from benchmarks.base.code_hash import code_hash
 from benchmarks.base.identity import packages
 from benchmarks.models.source import EncoderSource
+from benchmarks.plans.checks import check_trainable, check_wishes
 from benchmarks.plans.inputs import Inputs, find_inputs
 from benchmarks.plans.run import Plan, Run
-from benchmarks.plans.trainable import check_trainable
-from benchmarks.plans.wishes import check_wishes
 from benchmarks.suites.arms import PREDECESSOR
 from benchmarks.suites.suite import Resolved, Suite
 from benchmarks.tasks.data import Source
@@ -39,7 +38,9 @@ def make_plan(suite: Suite, wanted_tasks: Sequence[str] = ()) -> Plan:
         planner = _TaskPlanner(suite, inputs, source, runs)
         runs += planner.runs()
         warnings += planner.warnings
-    return Plan(suite, inputs.device, inputs.encoder, _with_outputs(runs), list(dict.fromkeys(warnings)))
+    return Plan(
+        suite, inputs.machine, inputs.workers, inputs.encoder, _with_outputs(runs), list(dict.fromkeys(warnings))
+    )
 
 
 def _with_outputs(runs: list[Run]) -> list[Run]:
@@ -103,7 +104,7 @@ class _TaskPlanner:
             id="", task=self.task, arm=name, method=resolved.name, seed=seed, trial=trial, layers=layers,
             modules=modules, options=method.model_dump(mode="json"), training=resolved.training,
             steps=0 if finetuned else steps,
-            device=self.inputs.device, source=self.source, encoder=encoder, suite_encoder=self.encoder,
+            device=self.inputs.machine.device, source=self.source, encoder=encoder, suite_encoder=self.encoder,
             max_length=resolved.max_length, held_out=self.suite.held_out,
             keep_successor=predecessor is None or self.suite.keep_successors or self._handed_on(name),
             outputs=frozenset(),

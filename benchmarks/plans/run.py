@@ -9,6 +9,7 @@ from typing import Any
 import baselines
 from baselines.method import Method, Output
 from benchmarks.base.errors import SuiteError, nearest
+from benchmarks.machine.device import Machine
 from benchmarks.machine.settings import Device
 from benchmarks.models.source import EncoderSource
 from benchmarks.suites.suite import Suite
@@ -87,13 +88,19 @@ class Run:
 
 @dataclass(frozen=True)
 class Plan:
-    """All runs of a suite in an executable order, with its device and encoder and the warnings to show."""
+    """All runs of a suite in an executable order, with the machine, the number of workers that should train at once on
+    it, the encoder and the warnings to show."""
 
     suite: Suite
-    device: Device
+    machine: Machine
+    workers: int
     encoder: EncoderSource
     runs: list[Run]
     warnings: list[str]
+
+    @property
+    def device(self) -> Device:
+        return self.machine.device
 
     def select(self, tasks: Sequence[str] = (), methods: Sequence[str] = (), seeds: Sequence[int] = ()) -> list[Run]:
         """The runs of these tasks, arms (or methods) and seeds, with the predecessors they need; empty means all."""

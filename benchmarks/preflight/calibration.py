@@ -27,10 +27,10 @@ from baselines import find
 from benchmarks.base import machine_cache
 from benchmarks.base.errors import SuiteError
 from benchmarks.machine.settings import Device
-from benchmarks.machine.workers import default_workers, side_by_side
+from benchmarks.machine.workers import side_by_side
 from benchmarks.plans.run import Plan
+from benchmarks.preflight.cost import StepTimes, keep, pace_of
 from benchmarks.preflight.step_timer import median_seconds, model_of, step_seconds, tokens_of
-from benchmarks.preflight.step_times import StepTimes, keep, known, shape_of
 from benchmarks.training.cuts import padded
 from benchmarks.training.forward import logits
 from benchmarks.training.settings import Training
@@ -39,17 +39,18 @@ from benchmarks.training.settings import Training
 def calibrated(plan: Plan, say: Callable[[str], None]) -> StepTimes:
     """The cached step times for a plan, or new ones, measured and cached now. Raises `SuiteError` if the sizes of the
     encoder are unknown."""
-    if (shape := shape_of(plan.encoder)) is None:
+    if (shape := pace_of(plan).shape) is None:
         raise SuiteError(
             f"encoder {plan.encoder.name} is not on this machine and the suite does not give its sizes: "
             "set ENCODER_DIR or encoder.shape to measure step times"
         )
     with machine_cache.one_at_a_time("step-times"):
-        if (times := known(plan)) is None:
+        pace = pace_of(plan)
+        if (times := pace.times) is None:
             say("measuring how fast this machine trains (once)")
-            times = measure(shape, plan.device, plan.suite.training.batch_size, default_workers(plan.device))
+            times = measure(shape, plan.device, pace.batch_size, pace.workers)
             with contextlib.suppress(OSError):  # without a writable cache, measure again next time
-                keep(plan, times)
+                keep(pace, times)
     return times
 
 

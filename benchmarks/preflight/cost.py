@@ -1,17 +1,19 @@
-"""Estimate the operations and the time of a plan.
+"""Estimate the operations and the time of a plan, from the step times of this machine. Nothing here measures.
 
 A layer costs 2 * (4 h^2 + 2 h i) + 4 n h operations per token forward, and twice that backward: once for the weights
-and once for the input. A frozen layer needs the input half only. Seconds come from the step times of this machine and
-the task's own token lengths, or from finished seeds of the same cell.
+and once for the input. A frozen layer needs the input half only. Seconds come from cached step times, which
+`benchmarks.preflight.calibration` measures, and the task's own token lengths, or from finished seeds of the same cell.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,17 +21,97 @@ import torch
 from benchmarks.base import machine_cache
 from benchmarks.base.code_hash import hash_of
 from benchmarks.base.identity import packages
+from benchmarks.machine.device import Machine
+from benchmarks.models.settings import Encoder
+from benchmarks.models.source import EncoderSource
 from benchmarks.plans.run import Plan, Run
-from benchmarks.preflight.step_times import StepTimes
-from benchmarks.runs.store import Store
-from benchmarks.tasks.data import TRAIN
+from benchmarks.tasks.data import TRAIN, load_splits
 from benchmarks.tasks.lengths import load
 from benchmarks.training.cuts import padded
 from benchmarks.training.settings import Training
 
+KIND = "step-times"
+SHAPE = ("vocab_size", "hidden_size", "num_attention_heads", "intermediate_size", "max_position_embeddings")
 SECONDS_PER_RUN = 0.8  # to load two models and write the results; measured on the demo
 SAMPLED = 2048  # examples, enough to estimate the token lengths of a task
 Cell = tuple[str, str, int]  # task, arm, trial
+
+
+@dataclass(frozen=True)
+class StepTimes:
+    """Seconds on one of `workers` workers that compute at once. `fixed`: per step if everything trains;
+    `fixed_frozen`: per step if embeddings and head are frozen; `call`: per layer and step; `group`: per layer and
+    length group; `token`: per layer and token; `pair`: per layer and pair of tokens in a sentence; `forward`: per layer
+    and token of an evaluation."""
+
+    fixed: float
+    fixed_frozen: float
+    call: float
+    group: float
+    token: float
+    pair: float
+    forward: float
+    workers: int
+
+    def step(self, layers: float, tokens: float, groups: float, length: float, frozen: bool) -> float:
+        """Seconds of a training step of `layers` trained layers on `tokens` in sentences of `length` and in `groups`
+        length groups."""
+        fixed = self.fixed_frozen if frozen else self.fixed
+        return fixed + layers * (self.call + groups * self.group + tokens * (self.token + length * self.pair))
+
+
+def shape_of(encoder: EncoderSource) -> dict[str, int] | None:
+    """The sizes that decide the time of a step; None if the encoder is not on this machine and its suite does not give
+    them."""
+    if encoder.shape:
+        return {name: size for name, size in encoder.shape if name in SHAPE}
+    if encoder.revision is not None or not Path(encoder.location).is_dir():
+        return None
+
+    def sizes() -> dict[str, int]:
+        from transformers import AutoConfig  # knows each architecture's names of its sizes; loads for a second
+
+        config: Any = AutoConfig.from_pretrained(encoder.location, trust_remote_code=False)
+        found = {name: getattr(config, name, None) for name in SHAPE}
+        return {"intermediate_size": 4 * config.hidden_size} | {name: size for name, size in found.items() if size}
+
+    shape: dict[str, int] = machine_cache.once(
+        "shape",
+        [encoder.hash, SHAPE, hash_of("benchmarks.preflight.cost:shape_of"), packages(("transformers",))],
+        sizes,
+    )
+    return shape
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast this machine trains a suite: `times`, None if they were not measured, and what decides them. `shape`:
+    sizes of the encoder, None if they are unknown; `workers` train at once."""
+
+    shape: dict[str, int] | None
+    machine: Machine
+    batch_size: int
+    workers: int
+    times: StepTimes | None = None
+
+    @property
+    def key(self) -> list[Any]:
+        return [self.shape, self.machine.device.model_dump(mode="json"), self.machine.name, torch.__version__,
+                self.batch_size, self.workers, hash_of("benchmarks.preflight.calibration")]  # fmt: skip
+
+
+def pace_of(plan: Plan) -> Pace:
+    """The pace of a plan, as far as it is known. This measures nothing."""
+    pace = Pace(shape_of(plan.encoder), plan.machine, plan.suite.training.batch_size, plan.workers)
+    try:
+        return replace(pace, times=StepTimes(**machine_cache.read(KIND, pace.key))) if pace.shape else pace
+    except TypeError:  # no cached value, or one with other fields
+        return pace
+
+
+def keep(pace: Pace, times: StepTimes) -> None:
+    """Cache measured times for `pace_of`. Raises `OSError`."""
+    machine_cache.write(KIND, pace.key, asdict(times))
 
 
 @dataclass(frozen=True)
@@ -67,31 +149,25 @@ def batches_of(lengths: tuple[int, ...], batch_size: int, groups: int) -> Batche
     return Batches(words / count, tokens / count, cuts / count, pairs / tokens)
 
 
-_lengths: dict[tuple[str, str, int], tuple[int, ...]] = {}
-
-
 def lengths_of(run: Run) -> tuple[int, ...]:
     """The numbers of tokens in a sample of the run's training examples."""
-    known = (run.task.name, run.tokenizer.hash, run.max_length)
-    if known not in _lengths:
-        if (shipped := load().get(run.task.name)) is not None:  # under BERT's uncased vocabulary
-            every = max(1, shipped.examples // SAMPLED)
-            lengths = np.repeat(shipped.lengths, shipped.counts)[::every].clip(max=run.max_length)
-            counted = lengths.tolist()
-        else:
-            code = hash_of("benchmarks.training.batches:tokenise_split")
-            read = [run.source.fingerprint, run.task.columns, run.tokenizer.hash, run.max_length, SAMPLED]
-            key = [*read, code, packages(("tokenizers", "transformers"))]
-            counted = machine_cache.once("lengths", key, lambda: _tokenised(run))
-        _lengths[known] = tuple(counted)
-    return _lengths[known]
+    if (shipped := load().get(run.task.name)) is not None:  # under BERT's uncased vocabulary
+        every = max(1, shipped.examples // SAMPLED)
+        counted = np.repeat(shipped.lengths, shipped.counts)[::every].clip(max=run.max_length)
+        return tuple(counted.tolist())
 
+    def count() -> list[int]:
+        from benchmarks.runs.tokens import tokenizer_of  # loads transformers, for seconds; known tasks do not need it
+        from benchmarks.training.batches import tokenise_split  # so does this
 
-def _tokenised(run: Run) -> list[int]:
-    from benchmarks.runs.tokens import tokenise  # loads transformers, for seconds; known tasks do not need it
+        tokenizer, sample = tokenizer_of(run.tokenizer), range(min(SAMPLED, run.task.train_rows))
+        tokens = tokenise_split(tokenizer, run.task, load_splits(run.source)[TRAIN].select(sample), run.max_length)
+        counted: list[int] = tokens.lengths.tolist()
+        return counted
 
-    lengths: list[int] = tokenise(run.tokenizer, run.source, run.max_length)[TRAIN].lengths[:SAMPLED].tolist()
-    return lengths
+    read = [run.source.fingerprint, run.task.columns, run.tokenizer.hash, run.max_length, SAMPLED]
+    code = hash_of("benchmarks.training.batches:tokenise_split")
+    return tuple(machine_cache.once("lengths", [*read, code, packages(("tokenizers", "transformers"))], count))
 
 
 def evaluations(training: Training, steps: int) -> int:
@@ -100,12 +176,11 @@ def evaluations(training: Training, steps: int) -> int:
     return math.ceil(steps / every) if isinstance(every, int) else math.ceil(training.epochs)
 
 
-def estimate(run: Run, plan: Plan, times: StepTimes | None) -> Estimate:
-    """Estimate one run; without `times` its seconds are 0."""
-    encoder = plan.suite.encoder
+def estimate(run: Run, encoder: Encoder, lengths: tuple[int, ...], times: StepTimes | None) -> Estimate:
+    """Estimate one run on examples of these lengths; without `times` its seconds are 0."""
     hidden = encoder.hidden_size
     intermediate = encoder.shape.get("intermediate_size", 4 * hidden)
-    batch = batches_of(lengths_of(run), run.training.batch_size, run.training.length_groups)
+    batch = batches_of(lengths, run.training.batch_size, run.training.length_groups)
     mean = batch.words / run.training.batch_size
     per_token = 2 * (4 * hidden**2 + 2 * hidden * intermediate) + 4 * mean * hidden
     method = run.build()
@@ -122,39 +197,37 @@ def estimate(run: Run, plan: Plan, times: StepTimes | None) -> Estimate:
     return Estimate(operations, SECONDS_PER_RUN + run.steps * step + evaluation, evaluation, measured=False)
 
 
-def estimates(runs: Sequence[Run], plan: Plan, store: Store, times: StepTimes | None) -> dict[str, Estimate]:
-    """An estimate per run id, with the mean time of the cell's finished seeds if there are any. Of the runs that need
-    the outputs of a predecessor, the first pays for them, unless a finished run has computed them."""
-    took: dict[Cell, list[float]] = defaultdict(list)
-    computed: set[str | None] = set()  # predecessors whose outputs exist
+def estimates(
+    runs: Sequence[Run], encoder: Encoder, took: Mapping[str, float], times: StepTimes | None
+) -> dict[str, Estimate]:
+    """An estimate per run id. `took`: the seconds of finished runs, whose mean stands for their cell. Of the runs that
+    need the outputs of a predecessor, the first pays for them, unless a finished run has computed them."""
+    of_cell: dict[Cell, list[float]] = defaultdict(list)
     for run in runs:
-        result = store.result(run)
-        if result and result.status == "done" and (seconds := store.seconds(run)):
-            took[_cell(run)].append(seconds)
-            computed |= {run.predecessor} if run.needs() else set()
+        of_cell[_cell(run)] += [took[run.id]] if run.id in took else []
+    computed = {run.predecessor for run in runs if run.id in took and run.needs()}  # predecessors whose outputs exist
+    lengths: dict[tuple[str, str, int], tuple[int, ...]] = {}
     cells: dict[Cell, Estimate] = {}
     found = {}
     for run in runs:
-        cell = _cell(run)
+        cell, cut = _cell(run), (run.task.name, run.tokenizer.hash, run.max_length)
+        if cut not in lengths:
+            lengths[cut] = lengths_of(run)
         if cell not in cells:
-            cells[cell] = estimate(run, plan, times)
-            if own := took[cell]:
+            cells[cell] = estimate(run, encoder, lengths[cut], times)
+            if own := of_cell[cell]:
                 cells[cell] = replace(cells[cell], seconds=sum(own) / len(own), measured=True)
         found[run.id] = cells[cell]
         if times is not None and run.predecessor not in computed and run.needs():
             computed.add(run.predecessor)
-            found[run.id] = replace(cells[cell], seconds=cells[cell].seconds + _outputs_seconds(run, times))
+            words = run.task.train_rows * sum(lengths[cut]) / len(lengths[cut])  # one pass over the training examples
+            paid = words * run.suite_encoder.layers * times.forward
+            found[run.id] = replace(cells[cell], seconds=cells[cell].seconds + paid)
     return found
 
 
 def _cell(run: Run) -> Cell:
     return run.task.name, run.arm, run.trial
-
-
-def _outputs_seconds(run: Run, times: StepTimes) -> float:
-    """The time of one pass of the predecessor over the training examples."""
-    lengths = lengths_of(run)
-    return run.task.train_rows * sum(lengths) / len(lengths) * run.suite_encoder.layers * times.forward
 
 
 def wall_seconds(runs: Sequence[Run], guesses: dict[str, Estimate], workers: int) -> float:

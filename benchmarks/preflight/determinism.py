@@ -26,12 +26,11 @@ from benchmarks.base import machine_cache
 from benchmarks.base.code_hash import code_hash, hash_of
 from benchmarks.base.errors import SuiteError
 from benchmarks.base.identity import packages
-from benchmarks.machine import device as devices
+from benchmarks.machine.device import Machine
 from benchmarks.machine.settings import Device
 from benchmarks.machine.workers import WorkerDied, side_by_side
 from benchmarks.plans.run import Plan, Run
 from benchmarks.preflight.step_timer import model_of, tokens_of
-from benchmarks.preflight.step_times import shape_of
 from benchmarks.training.fit import Outputs, given_for, prepared
 from benchmarks.training.forward import predecessor_outputs
 from benchmarks.training.settings import Training
@@ -41,6 +40,7 @@ from results.format.documents.run import Probe
 STEPS = 4  # enough for steps before and after a replacing rate reaches 1 half-way, and for a second stage
 EXAMPLES, LONGEST, VOCABULARY = 8, 32, 1000
 SEED = 1
+Shape = dict[str, int]  # the sizes of an encoder by their names in its config
 
 
 @dataclass(frozen=True)
@@ -89,10 +89,14 @@ def _sorts(method: Method, encoder: int, layers: int) -> set[tuple[str, str]]:
     return {(output.what, output.tokens) for output in method.needs(encoder, layers)}
 
 
-def probe_suite(plan: Plan, runs: Sequence[Run], say: Callable[[str], None]) -> dict[str, Probe]:
-    """The probe's result for each arm's manifests. Raises `SuiteError` if a strict suite is not deterministic."""
+def probe_suite(plan: Plan, runs: Sequence[Run], shape: Shape | None, say: Callable[[str], None]) -> dict[str, Probe]:
+    """The probe's result for each arm's manifests. `shape`: sizes of the encoder; where they are unknown, the suite's
+    width and BERT's proportions. Raises `SuiteError` if a strict suite is not deterministic."""
+    width = plan.suite.encoder.hidden_size
+    usual = {"vocab_size": VOCABULARY, "hidden_size": width, "intermediate_size": 4 * width,
+             "num_attention_heads": max(1, width // 64), "max_position_embeddings": LONGEST}  # fmt: skip
     kinds = _by_arm(runs)
-    found = differences({kind for own in kinds.values() for kind in own}, _shape(plan), plan.device, say)
+    found = differences({kind for own in kinds.values() for kind in own}, usual | (shape or {}), plan.machine, say)
     firsts = {arm: next(filter(None, map(found.get, sorted(own, key=repr))), None) for arm, own in kinds.items()}
     if differing := [f"{arm}: {first}" for arm, first in firsts.items() if first]:
         if plan.suite.strict:
@@ -113,11 +117,9 @@ def _by_arm(runs: Sequence[Run]) -> dict[str, set[Kind]]:
     return {arm: {kind for kind in own if not kind.regression} or own for arm, own in kinds.items()}
 
 
-def differences(
-    kinds: set[Kind], shape: dict[str, int], device: Device, say: Callable[[str], None]
-) -> dict[Kind, str | None]:
+def differences(kinds: set[Kind], shape: Shape, machine: Machine, say: Callable[[str], None]) -> dict[Kind, str | None]:
     """The first tensor that differs when each kind trains twice, or None. Bit-equal kinds are cached per machine."""
-    keys = {kind: _key(kind, shape, device) for kind in sorted(kinds, key=repr)}
+    keys = {kind: _key(kind, shape, machine) for kind in sorted(kinds, key=repr)}
     found: dict[Kind, str | None] = dict.fromkeys(kinds)
 
     def unknown() -> list[Kind]:
@@ -128,7 +130,7 @@ def differences(
     with machine_cache.one_at_a_time("probe"):
         if todo := unknown():
             say(f"probing whether training repeats bit for bit ({len(todo)} kinds, once)")
-            found |= zip(todo, probe_in_worker(todo, shape, device), strict=True)
+            found |= zip(todo, probe_in_worker(todo, shape, machine.device), strict=True)
         for kind in todo:
             if found[kind] is None:
                 with contextlib.suppress(OSError):  # without a writable cache, probe again next time
@@ -136,7 +138,7 @@ def differences(
     return found
 
 
-def probe_in_worker(kinds: list[Kind], shape: dict[str, int], device: Device) -> list[str | None]:
+def probe_in_worker(kinds: list[Kind], shape: Shape, device: Device) -> list[str | None]:
     """`probe` in a worker process."""
     try:
         (found,) = side_by_side(1, device, probe, kinds, shape, device)
@@ -145,7 +147,7 @@ def probe_in_worker(kinds: list[Kind], shape: dict[str, int], device: Device) ->
     return found
 
 
-def probe(kinds: list[Kind], shape: dict[str, int], device: Device) -> list[str | None]:
+def probe(kinds: list[Kind], shape: Shape, device: Device) -> list[str | None]:
     """The `difference` of each kind, or the error that ended its training."""
     found: list[str | None] = []
     for kind in kinds:
@@ -156,13 +158,13 @@ def probe(kinds: list[Kind], shape: dict[str, int], device: Device) -> list[str 
     return found
 
 
-def difference(method: Method, kind: Kind, shape: dict[str, int], device: Device) -> str | None:
+def difference(method: Method, kind: Kind, shape: Shape, device: Device) -> str | None:
     """The name of the first tensor in which two equal trainings differ in any bit, or None."""
     first, second = (list(_trained(method, kind, shape, device)) for _ in range(2))  # one after the other, as runs are
     return next((name for (name, one), (_, other) in zip(first, second, strict=True) if one != other), None)
 
 
-def _trained(method: Method, kind: Kind, shape: dict[str, int], device: Device) -> Iterator[tuple[str, str]]:
+def _trained(method: Method, kind: Kind, shape: Shape, device: Device) -> Iterator[tuple[str, str]]:
     """Name and hash of every tensor that a training computes, in order."""
     sizes = {**shape, "vocab_size": min(shape["vocab_size"], VOCABULARY)}
 
@@ -201,17 +203,9 @@ def _bits(values: torch.Tensor) -> str:
     return hashlib.sha256(flat.numpy().data).hexdigest()
 
 
-def _shape(plan: Plan) -> dict[str, int]:
-    """The encoder's sizes; where they are unknown, the suite's width and BERT's proportions."""
-    width = plan.suite.encoder.hidden_size
-    usual = {"vocab_size": VOCABULARY, "hidden_size": width, "intermediate_size": 4 * width,
-             "num_attention_heads": max(1, width // 64), "max_position_embeddings": LONGEST}  # fmt: skip
-    return {**usual, **(shape_of(plan.encoder) or {})}
-
-
-def _key(kind: Kind, shape: dict[str, int], device: Device) -> dict[str, Any]:
+def _key(kind: Kind, shape: Shape, machine: Machine) -> dict[str, Any]:
     """Everything that decides whether a kind is deterministic: settings, device, code and packages."""
-    return {"kind": asdict(kind), "shape": shape, "device": device.model_dump(mode="json"), "steps": STEPS,
-           "name": devices.device_name(device), "class": devices.device_class(device), "torch": torch.__version__,
+    return {"kind": asdict(kind), "shape": shape, "device": machine.device.model_dump(mode="json"), "steps": STEPS,
+           "name": machine.name, "class": machine.class_, "torch": torch.__version__,
            "packages": packages(("torch", "transformers", "numpy")), "code": code_hash(kind.method),
            "probe": hash_of("benchmarks.preflight.determinism", "benchmarks.preflight.step_timer")}  # fmt: skip

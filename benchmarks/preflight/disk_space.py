@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from math import prod
 from pathlib import Path
@@ -16,13 +16,12 @@ from pathlib import Path
 from safetensors import safe_open
 
 from benchmarks.base.errors import SuiteError
-from benchmarks.models.loading import folder_of
-from benchmarks.models.source import WEIGHTS
-from benchmarks.plans.run import Plan, Run
+from benchmarks.models.source import WEIGHTS, EncoderSource
+from benchmarks.plans.run import Run
 from benchmarks.runs.checkpoint import KEPT
-from benchmarks.runs.store import Store
 from benchmarks.tasks.lengths import load
 from benchmarks.training.held_out import training_examples
+from results.format.layout import CACHE
 
 FLOAT = 4
 MOMENTS = 2  # kept by AdamW for each parameter
@@ -31,6 +30,7 @@ PER_TOKEN = 5  # id and type
 PER_EXAMPLE = 24  # offset, label, index
 PER_PREDICTION = 48  # without logits
 UNKNOWN_LENGTH = 64  # tokens, for a task without counted lengths
+Folders = Mapping[EncoderSource, Path]
 
 
 @lru_cache(maxsize=32)
@@ -47,19 +47,19 @@ def parameters(folder: Path) -> tuple[int, int]:
     return outside, inside
 
 
-def _model(run: Run, layers: int) -> int:
+def _model(run: Run, layers: int, folders: Folders) -> int:
     """The number of parameters of the run's kind of model with that many layers."""
     source = run.tokenizer  # an encoder's folder holds weights and tokenizer
-    outside, inside = parameters(folder_of(source))
+    outside, inside = parameters(folders[source])
     return outside + inside * layers // source.layers
 
 
-def _checkpoint(run: Run) -> int:
+def _checkpoint(run: Run, folders: Folders) -> int:
     """Bytes of one checkpoint: trained weights, their Adam moments and the predecessor's layers, if there is one."""
     if run.finetuned:
         return 0
     kept = run.suite_encoder.layers if run.predecessor else 0
-    return FLOAT * (MOMENTS * _model(run, run.layers) + _model(run, run.layers + kept))
+    return FLOAT * (MOMENTS * _model(run, run.layers, folders) + _model(run, run.layers + kept, folders))
 
 
 def _length(run: Run) -> int:
@@ -80,34 +80,33 @@ def _outputs(run: Run, hidden: int) -> int:
     return training_examples(run.task, run.held_out) * row
 
 
-def needed(plan: Plan, runs: Sequence[Run], workers: int) -> dict[str, int]:
-    """The bytes that these runs will take, by kind of file."""
-    hidden = plan.suite.encoder.hidden_size
+def needed(runs: Sequence[Run], hidden: int, folders: Folders, workers: int) -> dict[str, int]:
+    """The bytes that these runs will take, by kind of file. `hidden`: the width of the encoder."""
     predictions = sum(
         3 * sum(run.task.dev.values()) * (PER_PREDICTION + FLOAT * run.task.outputs) + PER_RUN for run in runs
     )
-    checkpoints = sorted((_checkpoint(run) for run in runs), reverse=True)[:workers]
+    checkpoints = sorted((_checkpoint(run, folders) for run in runs), reverse=True)[:workers]
     tokens = {(run.source.fingerprint, run.tokenizer.hash, run.max_length): _tokens(run) for run in runs}
     outputs = {(run.predecessor, run.outputs): _outputs(run, hidden) for run in runs if run.needs()}
     return {
-        "successors": sum(FLOAT * _model(run, run.layers) for run in runs if run.keep_successor),
+        "successors": sum(FLOAT * _model(run, run.layers, folders) for run in runs if run.keep_successor),
         "checkpoints": KEPT * sum(checkpoints),
         "caches": sum(tokens.values()) + sum(outputs.values()),
         "predictions and logs": predictions,
     }
 
 
-def check(plan: Plan, runs: Sequence[Run], store: Store, workers: int) -> None:
+def check(runs: Sequence[Run], hidden: int, folders: Folders, results: Path, workers: int) -> None:
     """Raises `SuiteError` if the disk of the results folder is too small for these runs."""
     if not runs:
         return
-    parts = needed(plan, runs, workers)
-    cached = sum(file.stat().st_size for file in store.cache().rglob("*") if file.is_file())
+    parts = needed(runs, hidden, folders, workers)
+    cached = sum(file.stat().st_size for file in (results / CACHE).rglob("*") if file.is_file())
     parts["caches"] = max(0, parts["caches"] - cached)
-    total, free = sum(parts.values()), shutil.disk_usage(store.path).free
+    total, free = sum(parts.values()), shutil.disk_usage(results).free
     if total > free:
         shares = ", ".join(f"{name} {size:,}" for name, size in parts.items() if size)
         raise SuiteError(
-            f"{store.path}: {len(runs)} runs will take about {total:,} bytes ({shares}) and {free:,} are free: make "
+            f"{results}: {len(runs)} runs will take about {total:,} bytes ({shares}) and {free:,} are free: make "
             "room or choose another folder with --results"
         )

@@ -17,8 +17,8 @@ from benchmarks.machine.settings import Device
 from benchmarks.machine.workers import best_workers, keep_throughput, possible_workers
 from benchmarks.models.encoder import find_encoder
 from benchmarks.preflight.calibration import throughput
+from benchmarks.preflight.cost import SHAPE
 from benchmarks.preflight.determinism import default_kind, probe_in_worker
-from benchmarks.preflight.step_times import SHAPE
 from benchmarks.suites.suite import available, load_suite
 from benchmarks.tasks.data import find_source, load_splits
 from benchmarks.tasks.settings import Data
@@ -60,12 +60,13 @@ def examine() -> dict[str, Any]:
     """The whole description, as plain data."""
     cuda = torch.cuda.is_available()
     device: Literal["cpu", "cuda"] = "cuda" if cuda else "cpu"
+    machine = devices.machine(Device(device=device))
     precisions: tuple[Precision, ...] = ("float32", "bfloat16")
     differs = {precision: _probed(device, precision) for precision in precisions}
     return {
         "device": device,
-        "device_name": devices.device_name(Device(device=device)),
-        "device_class": devices.device_class(Device(device=device)),
+        "device_name": machine.name,
+        "device_class": machine.class_,
         "cores": len(os.sched_getaffinity(0)),
         "torch": torch.__version__,
         "glue_dir": os.environ.get("GLUE_DIR"),
@@ -84,7 +85,7 @@ def _workers(device: Literal["cpu", "cuda"]) -> dict[str, Any]:
     for precision, shape in (("float32", SMALL_SHAPE), ("bfloat16", MINILM_SHAPE)):
         settings = Device(device=device).model_copy(update={"precision": precision})
         steps = {count: throughput(shape, settings, count) for count in possible_workers(settings)}
-        keep_throughput(settings, steps)
+        keep_throughput(devices.machine(settings), steps)
         found[precision] = {"steps_per_second": steps, "chosen": best_workers(steps)}
     return found
 

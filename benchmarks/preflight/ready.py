@@ -11,16 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from benchmarks.base.errors import SuiteError
-from benchmarks.machine.workers import default_workers
 from benchmarks.models.checks import fetch
+from benchmarks.models.source import EncoderSource
 from benchmarks.plans.older_runs import older_runs
 from benchmarks.plans.run import Plan, Run
 from benchmarks.preflight import disk_space
-from benchmarks.preflight.cost import Estimate, estimates
+from benchmarks.preflight.cost import Estimate, estimates, pace_of
 from benchmarks.preflight.determinism import probe_suite
-from benchmarks.preflight.step_times import known
 from benchmarks.runs.store import Store
 from benchmarks.tasks.data import load_splits
 from results.format.documents.run import Probe
@@ -44,16 +44,17 @@ class Ready:
 def ready(plan: Plan, runs: Sequence[Run], store: Store, workers: int | None, say: Say) -> Ready:
     """Prepare to execute the unfinished `runs`. `workers`: None for the best number on this machine."""
     refuse_random(plan)
+    pace = pace_of(plan)
     settled = store.prepare(runs)
-    missing = fetched(plan, [run for run in runs if run.id not in settled], say)
-    at_once = min(workers or default_workers(plan.device), max(1, len(missing)))
+    missing, folders = fetched(plan, [run for run in runs if run.id not in settled], say)
+    at_once = min(workers or plan.workers, max(1, len(missing)))
     if older := older_runs(runs, store.path):
         say(older)
-    disk_space.check(plan, missing, store, at_once)
-    probes = probe_suite(plan, missing, say)
-    times = known(plan)
+    disk_space.check(missing, plan.suite.encoder.hidden_size, folders, store.path, at_once)
+    probes = probe_suite(plan, missing, pace.shape, say)
     countable = settled | {run.id for run in missing}  # an arm that was left out may have no tokenizer
-    guesses = estimates([run for run in runs if run.id in countable], plan, store, times) if times else None
+    counted = [run for run in runs if run.id in countable]
+    guesses = estimates(counted, plan.suite.encoder, store.took(counted), pace.times) if pace.times else None
     return Ready(settled, missing, at_once, probes, guesses)
 
 
@@ -63,23 +64,25 @@ def refuse_random(plan: Plan) -> None:
         raise SuiteError("encoder.random is for plan and run --dry-run only: its numbers would mean nothing")
 
 
-def fetched(plan: Plan, runs: list[Run], say: Say) -> list[Run]:
-    """Download data and encoders that are on the hub, once for all workers. Returns the runs that can be executed; an
-    optional arm whose own checkpoint cannot be downloaded is left out with a warning."""
+def fetched(plan: Plan, runs: list[Run], say: Say) -> tuple[list[Run], dict[EncoderSource, Path]]:
+    """Download data and encoders that are on the hub, once for all workers. Returns the runs that can be executed and
+    the encoders' folders; an optional arm whose own checkpoint cannot be downloaded is left out with a warning."""
     if not runs:
-        return runs
-    fetch(plan.encoder, plan.suite.encoder.sha256)
-    lost = set()
-    for name, encoder in {run.arm: run.encoder for run in runs if run.method == "pretrained"}.items():
-        arm = plan.suite.arms[name]
+        return runs, {}
+    wanted: dict[str | None, EncoderSource] = {None: plan.encoder}
+    wanted |= {run.arm: run.tokenizer for run in runs if run.tokenizer != plan.encoder}
+    lost, folders = set[str | None](), {}
+    for name, source in wanted.items():
+        arm = plan.suite.arms[name] if name else None
+        own = arm.encoder if arm else plan.suite.encoder
         try:
-            fetch(encoder, arm.encoder.sha256 if arm.encoder else None)
+            folders[source] = fetch(source, own.sha256 if own else None)
         except UserError as error:
-            if not arm.optional:
+            if arm is None or not arm.optional:
                 raise
             say(f"warning: arm {name} is left out: {error}")
             lost.add(name)
     left = [run for run in runs if run.arm not in lost]
-    for source in {run.task.name: run.source for run in left}.values():
-        load_splits(source)
-    return left
+    for data in {run.task.name: run.source for run in left}.values():
+        load_splits(data)
+    return left, folders

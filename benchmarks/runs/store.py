@@ -6,7 +6,7 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -60,13 +60,17 @@ class Store:
             why = f"cannot write results to {self.path} ({error.strerror or error})"
             raise SuiteError(f"{why}: choose another folder with --results") from None
 
-    def prepare(self, runs: Sequence[Run]) -> frozenset[str]:
-        """Open the folder, and remove what dead workers of this machine and finished runs left behind. Returns the ids
-        of the runs that are settled."""
+    def prepare(self, runs: Iterable[Run]) -> frozenset[str]:
+        """Open the folder, and remove what dead workers of this machine and finished runs left behind: half-filled
+        folders, and the checkpoints of runs that were killed before they could remove them. Returns the ids of the runs
+        that are settled."""
         self.open()
-        staging.sweep(self.path)
         settled = [run for run in runs if self.settled(run)]
-        self.forget_checkpoints(settled)
+        for run in settled:
+            folder = self.checkpoints(run)
+            if folder.is_dir() and (result := self.result(run)) and result.status == "done":
+                shutil.rmtree(folder, ignore_errors=True)
+        self.sweep()
         return frozenset(run.id for run in settled)
 
     def result(self, run: Run) -> Outcome | None:
@@ -91,11 +95,17 @@ class Store:
             return None
         return found.st_ino, found.st_mtime_ns
 
-    def seconds(self, run: Run) -> float | None:
-        """Duration of a finished run from loading to writing, excluding the predecessor's outputs, which one run
-        computes for all."""
-        manifest = _read(Manifest, self.path / run.folder / layout.MANIFEST)
-        return (manifest.seconds.own or None) if manifest and manifest.seconds else None
+    def took(self, runs: Iterable[Run]) -> dict[str, float]:
+        """Seconds of the runs that are done, by id, from loading to writing, excluding the predecessor's outputs, which
+        one run computes for all."""
+        found = {}
+        for run in runs:
+            result = self.result(run)
+            if result and result.status == "done":
+                manifest = _read(Manifest, self.path / run.folder / layout.MANIFEST)
+                if manifest and manifest.seconds and (own := manifest.seconds.own):
+                    found[run.id] = own
+        return found
 
     def cannot_start(self, run: Run) -> str | None:
         """Why a run cannot start: an input run has no weights, or its predecessor has learned nothing. Else None."""
@@ -158,13 +168,6 @@ class Store:
     def discard(self) -> None:
         """Remove the folders that this process began to fill."""
         staging.discard(self.path)
-
-    def forget_checkpoints(self, runs: Iterable[Run]) -> None:
-        """Remove the checkpoints of done runs that were killed before they could remove them."""
-        for run in runs:
-            folder = self.checkpoints(run)
-            if folder.is_dir() and (result := self.result(run)) and result.status == "done":
-                shutil.rmtree(folder, ignore_errors=True)
 
     def sweep(self) -> None:
         """Remove half-filled folders of this machine's dead workers."""

@@ -14,6 +14,7 @@ import torch
 import baselines
 from baselines.finetune import Finetune
 from benchmarks.base.errors import ROOT, SuiteError
+from benchmarks.machine import device as devices
 from benchmarks.plans.planner import make_plan
 from benchmarks.preflight import determinism
 from benchmarks.preflight.determinism import (
@@ -32,6 +33,7 @@ from tests.tiny import CPU
 
 SHAPE = {"vocab_size": 60, "hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64,
          "max_position_embeddings": 64}  # fmt: skip
+MACHINE = devices.machine(CPU)
 
 
 def from_nowhere() -> float:
@@ -112,16 +114,16 @@ def test_what_repeats_is_remembered_and_what_does_not_is_looked_at_again(machine
     monkeypatch.setattr(determinism, "probe_in_worker", look)
     good, bad = default_kind("finetune"), default_kind("kd")
     for _ in range(2):
-        assert differences({good, bad}, SHAPE, CPU, print) == {good: None, bad: "loss of step 1"}
+        assert differences({good, bad}, SHAPE, MACHINE, print) == {good: None, bad: "loss of step 1"}
     assert looked == ["finetune", "kd", "kd"]
-    assert differences({good}, {**SHAPE, "hidden_size": 64}, CPU, print) == {good: None}
+    assert differences({good}, {**SHAPE, "hidden_size": 64}, MACHINE, print) == {good: None}
     assert looked[3:] == ["finetune"], "another shape is another probe"
 
 
 def test_a_home_that_cannot_be_written_to_is_no_obstacle(monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
     monkeypatch.setattr(determinism, "probe_in_worker", lambda kinds, shape, device: [None] * len(kinds))
-    assert differences({default_kind("kd")}, SHAPE, CPU, print) == {default_kind("kd"): None}
+    assert differences({default_kind("kd")}, SHAPE, MACHINE, print) == {default_kind("kd"): None}
 
 
 def test_a_strict_suite_refuses_and_another_warns(suite, machine, monkeypatch):
@@ -131,16 +133,16 @@ def test_a_strict_suite_refuses_and_another_warns(suite, machine, monkeypatch):
     monkeypatch.setattr(determinism, "probe_in_worker", look)
     said: list[str] = []
     plan = make_plan(load_suite(str(suite)))
-    found = probe_suite(plan, plan.runs, said.append)
+    found = probe_suite(plan, plan.runs, SHAPE, said.append)
     assert found["pkd"] == Probe(False, determinism.STEPS, {"pkd": "loss of step 1"})
     assert {arm for arm, one in found.items() if one.bit_equal} == {"predecessor", "finetune", "kd", "theseus"}
     assert sum("pkd: loss of step 1" in line for line in said) == 1
     strict = make_plan(load_suite(str(suite), ["strict=true"]))
     assert [run.id for run in strict.runs] == [run.id for run in plan.runs]
     with pytest.raises(SuiteError, match=r"pkd: loss of step 1") as refused:
-        probe_suite(strict, strict.runs, said.append)
+        probe_suite(strict, strict.runs, SHAPE, said.append)
     assert "\n" not in str(refused.value)
-    assert probe_suite(strict, [], said.append) == {}, "nothing to run is nothing to probe"
+    assert probe_suite(strict, [], None, said.append) == {}, "nothing to run is nothing to probe"
 
 
 def test_every_arm_is_probed_with_its_own_options(suite):

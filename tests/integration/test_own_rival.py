@@ -15,7 +15,7 @@ from baselines.finetune import Finetune
 from baselines.method import LOGITS, Output
 from benchmarks.base.errors import ROOT, SuiteError
 from benchmarks.models.source import EncoderSource
-from benchmarks.plans.wishes import check_wishes
+from benchmarks.plans.checks import check_wishes
 from benchmarks.training.batches import micro_batches
 from benchmarks.training.forward import predecessor_outputs
 from tests import tiny

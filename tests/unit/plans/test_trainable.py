@@ -9,8 +9,8 @@ import pytest
 from baselines import find
 from benchmarks.base.errors import SuiteError
 from benchmarks.models.source import EncoderSource
+from benchmarks.plans.checks import check_trainable
 from benchmarks.plans.planner import make_plan
-from benchmarks.plans.trainable import check_trainable
 from benchmarks.suites.suite import load_suite
 from benchmarks.tasks.table import find_task
 from tests import tiny

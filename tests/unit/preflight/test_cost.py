@@ -12,14 +12,24 @@ import pytest
 
 from benchmarks.base.errors import SuiteError
 from benchmarks.cli.show import Progress
+from benchmarks.machine.device import machine
 from benchmarks.machine.settings import Device
 from benchmarks.machine.workers import best_workers, default_workers, keep_throughput, possible_workers
 from benchmarks.models.source import EncoderSource
 from benchmarks.plans.planner import make_plan
 from benchmarks.plans.run import Run
 from benchmarks.preflight.calibration import calibrated
-from benchmarks.preflight.cost import Estimate, batches_of, estimates, evaluations, wall_seconds
-from benchmarks.preflight.step_times import StepTimes, keep, known, shape_of
+from benchmarks.preflight.cost import (
+    Estimate,
+    StepTimes,
+    batches_of,
+    estimates,
+    evaluations,
+    keep,
+    pace_of,
+    shape_of,
+    wall_seconds,
+)
 from benchmarks.runs.record import Elsewhere
 from benchmarks.runs.store import Store
 from benchmarks.suites.suite import load_suite
@@ -104,16 +114,16 @@ def plan(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_step_times_are_measured_once_and_kept(plan):
-    assert known(plan) is None, "looking up measures nothing"
+    assert pace_of(plan).times is None, "looking up measures nothing"
     said: list[str] = []
     first = calibrated(plan, said.append)
     assert all(value >= 0 for value in vars(first).values())
     assert first.step(2, 8 * 32, 4, 32, frozen=False) > 0
-    assert first.workers == default_workers(plan.device)
-    assert calibrated(plan, said.append) == known(plan) == first
+    assert first.workers == plan.workers == default_workers(plan.machine)
+    assert calibrated(plan, said.append) == pace_of(plan).times == first
     assert said == ["measuring how fast this machine trains (once)"]
-    keep_throughput(plan.device, {first.workers + 1: 1.0})
-    assert known(plan) is None, "another number of workers at once takes other times"
+    more = replace(plan, workers=first.workers + 1)
+    assert pace_of(more).times is None, "another number of workers at once takes other times"
 
 
 def test_a_plan_shows_what_is_known_and_names_the_option_that_measures(plan, tmp_path, capfd):
@@ -125,7 +135,7 @@ def test_a_plan_shows_what_is_known_and_names_the_option_that_measures(plan, tmp
     printed = capfd.readouterr()
     assert printed.err.splitlines() == [said]
     assert {run["estimated_seconds"] for run in json.loads(printed.out)["runs"]} == {None}
-    keep(make_plan(load_suite("minilm", ["encoder.random=true"])), TIMES)
+    keep(pace_of(make_plan(load_suite("minilm", ["encoder.random=true"]))), TIMES)
     assert cli(*arguments) == 0
     printed = capfd.readouterr()
     assert printed.err == ""
@@ -149,10 +159,11 @@ def test_the_fewest_workers_near_the_best_throughput_are_chosen(tmp_path, monkey
     assert best_workers({1: 10.0, 2: 19.2, 4: 20.0, 8: 18.0}) == 2
     assert best_workers({1: 10.0, 2: 9.0}) == 1
     most = possible_workers(CPU)[-1]
-    assert default_workers(CPU) == most
-    keep_throughput(CPU, {1: 10.0, most + 1: 30.0})
-    assert default_workers(CPU) == most + 1
-    assert default_workers(CPU.model_copy(update={"precision": "bfloat16"})) == most, "measured under other settings"
+    assert default_workers(machine(CPU)) == most
+    keep_throughput(machine(CPU), {1: 10.0, most + 1: 30.0})
+    assert default_workers(machine(CPU)) == most + 1
+    rounded = machine(CPU.model_copy(update={"precision": "bfloat16"}))
+    assert default_workers(rounded) == most, "measured under other settings"
 
 
 def left_behind(results: Path, run: Run, **seconds: float) -> None:
@@ -166,8 +177,7 @@ def left_behind(results: Path, run: Run, **seconds: float) -> None:
 def test_one_run_per_predecessor_pays_for_its_outputs(tmp_path):
     suite = load_suite("minilm", ["encoder.random=true", 'tasks=["rte", "mrpc"]', "seeds=[1, 2]"])
     plan = make_plan(suite)
-    store = Store(tmp_path)
-    guesses = estimates(plan.runs, plan, store, TIMES)
+    guesses = estimates(plan.runs, suite.encoder, {}, TIMES)
     by_cell = {(run.task.name, run.arm, run.seed): guesses[run.id].seconds for run in plan.runs}
     assert by_cell["rte", "finetune", 1] == by_cell["rte", "finetune", 2]
     assert by_cell["rte", "pkd", 1] == by_cell["rte", "pkd", 2] == by_cell["rte", "kd", 2]
@@ -179,7 +189,7 @@ def test_one_run_per_predecessor_pays_for_its_outputs(tmp_path):
 
     run = next(run for run in plan.runs if (run.task.name, run.arm, run.seed) == ("rte", "pkd", 2))
     left_behind(tmp_path, run, setup=1.0, predecessor_outputs=1000.0, training=20.0, evaluation=3.0)
-    again = estimates(plan.runs, plan, store, TIMES)
+    again = estimates(plan.runs, suite.encoder, Store(tmp_path).took(plan.runs), TIMES)
     for other in plan.runs:
         cell = (other.task.name, other.arm, other.seed)
         if cell[:2] == ("rte", "pkd"):

@@ -1,0 +1,126 @@
+"""Check what can be known of an arm before anything runs: its wishes can be served, and it trains what it declares.
+
+The paper's own comparison hides a difference in what trains: Theseus moves 42.5 M parameters, its baselines 67 M (only
+`scc_layer` is in the released code's optimizer). Here each arm's model is made on the meta device, which allocates
+nothing, and the parameters that its optimizer would hold are compared with those that the method declares and with the
+arm's `trainable_parameters`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from baselines.method import LOGITS, Given, Method, Output
+from benchmarks.base import machine_cache
+from benchmarks.base.code_hash import hash_of
+from benchmarks.base.errors import SuiteError
+from benchmarks.base.identity import packages
+from benchmarks.models.source import EncoderSource
+from benchmarks.tasks.table import Task
+from theseus import find_blocks, parameters_by_part
+
+
+def check_wishes(arm: str, method: Method, modules: int, predecessor: EncoderSource, own_words: bool) -> None:
+    """Raises `SuiteError` for an output that the predecessor cannot give. `own_words`: the arm uses a tokenizer of its
+    own, so that its tokens may not be the predecessor's."""
+    wishes: Collection[Any] = method.needs(predecessor.layers, modules)  # whatever a rival gives
+    if strangers := [wish for wish in wishes if not isinstance(wish, Output)]:
+        raise SuiteError(f"arm {arm}: needs() gave {strangers[0]!r}: give objects of baselines.method.Output")
+    if wishes and not method.uses_predecessor:
+        raise SuiteError(f"arm {arm} wants outputs of a predecessor, but its method has uses_predecessor = False")
+    for wish in sorted(wishes, key=lambda wish: (str(wish.layer).zfill(9), str(wish))):
+        what = f"arm {arm} wants the predecessor's {wish.what}"
+        if wish.what not in ("logits", "state") or wish.tokens not in ("first", "all"):
+            raise SuiteError(f"{what} of {wish.tokens} tokens: ask for logits, or for the state of first or all tokens")
+        if wish.what == "logits" and wish != LOGITS:
+            raise SuiteError(f"{what} of a layer or of all tokens: a classifier has one row an example, LOGITS")
+        if wish.what == "state" and not (isinstance(wish.layer, int) and 1 <= wish.layer <= predecessor.layers):
+            raise SuiteError(f"{what} after layer {wish.layer}: the predecessor has layers 1 to {predecessor.layers}")
+        if wish.tokens == "all" and own_words:
+            raise SuiteError(f"{what} of all tokens, but may cut other tokens itself: use the first token's state")
+
+
+def check_trainable(
+    method: Method, encoder: EncoderSource, suite_encoder: EncoderSource, task: Task, modules: int, declared: int | None
+) -> None:
+    """Raises `SuiteError` if the parameters that would train are not those declared.
+
+    `encoder`: the arm's start. `declared`: the suite's own count, without the head. An encoder on the hub is counted at
+    the shape that the suite gives; without a shape nothing is checked.
+    """
+    count = _counts(type(method), method.model_dump_json(), encoder, suite_encoder, task.outputs, modules)
+    if count is None:
+        return
+    found, expected, head = count
+    name = f"method {type(method).__module__.removeprefix('baselines.')} on {task.name}"
+    if found != expected:
+        raise SuiteError(f"{name} would train {found:,} parameters, but the parts that it declares have {expected:,}")
+    if declared is not None and found - head != declared:
+        raise SuiteError(
+            f"{name} would train {found - head:,} parameters without the head, but the suite declares {declared:,}: "
+            "correct trainable_parameters, or the arm's options"
+        )
+
+
+@lru_cache(maxsize=256)
+def _counts(
+    kind: type[Method], options: str, encoder: EncoderSource, suite_encoder: EncoderSource, outputs: int, modules: int
+) -> tuple[int, int, int] | None:
+    """(parameters in the optimizer, declared parameters, the head's share of both), or None for an unknown shape."""
+    if not (_known_here(encoder) and _known_here(suite_encoder)):
+        return None
+    sources = [[source.hash, source.layers, source.shape] for source in (encoder, suite_encoder)]
+
+    def count() -> list[int]:
+        return counts(kind.model_validate_json(options), encoder, suite_encoder, outputs, modules)
+
+    if not kind.__module__.startswith("baselines."):  # such as in a notebook: no file shows when it changes
+        found = count()
+    else:
+        code = hash_of(
+            f"{kind.__module__}:{kind.__name__}", "benchmarks.plans.checks:counts", "benchmarks.plans.checks:_config"
+        )
+        versions = packages(("torch", "transformers"))
+        key = [kind.__module__, code, versions, options, sources, outputs, modules]
+        found = machine_cache.once("trainable", key, count)
+    return found[0], found[1], found[2]
+
+
+def _known_here(source: EncoderSource) -> bool:
+    """Whether the suite gives its shape, or a local folder its config."""
+    return bool(source.shape) or (source.revision is None and Path(source.location).is_dir())
+
+
+def counts(
+    method: Method, encoder: EncoderSource, suite_encoder: EncoderSource, outputs: int, modules: int
+) -> list[int]:
+    """The parameters that the optimizer would hold, those that the method declares, and the head's share of both. The
+    models are made on the meta device, which allocates nothing."""
+    from transformers import (
+        AutoModelForSequenceClassification,  # seconds that a plan with kept counts need not wait for
+    )
+
+    configs = [_config(source, outputs) for source in (encoder, suite_encoder)]
+    with torch.device("meta"):
+        own, deep = (AutoModelForSequenceClassification.from_config(config) for config in configs)
+        model = method.build(Given(lambda: deep, lambda: own, modules, 0, 1000))
+        held = {id(parameter): parameter.numel() for parameter in method.parameters(model)}
+        sizes = {part: sum(p.numel() for p in found) for part, found in parameters_by_part(own).items()}
+    depth = len(find_blocks(own).layers)
+    layers = method.trained_layers(len(find_blocks(deep).layers), encoder.layers if method.own_encoder else modules)
+    expected = sizes["layers"] // depth * layers + sum(sizes[part] for part in method.trains if part != "layers")
+    head = sizes["head"] if "head" in method.trains else 0
+    return [sum(held.values()), expected, head]
+
+
+def _config(source: EncoderSource, outputs: int) -> Any:
+    from transformers import AutoConfig
+
+    if source.shape:  # random, or on the hub with its shape in the suite
+        return AutoConfig.for_model("bert", **dict(source.shape), num_labels=outputs)
+    return AutoConfig.from_pretrained(source.location, trust_remote_code=False, num_labels=outputs)
