@@ -186,7 +186,7 @@ def test_every_cell_has_a_failure_rate_and_a_mean_that_does_not_hang_on_one_seed
     page = render(root).read_text(encoding="utf-8")
     assert "1 of 5" in page
     assert "up to 45 %" in page
-    assert "41 to 90 % of simulated studies" in page
+    assert "in 86 % of simulated studies" in page
     lines = list(csv.DictReader((root / "report" / "failures.csv").open(encoding="utf-8")))
     assert [(line["arm"], line["diverged"]) for line in lines] == [("predecessor", "0"), ("kd", "0"), ("theseus", "1")]
 
@@ -342,3 +342,43 @@ def test_testing_again_after_more_seeds_doubles_the_false_verdicts():
         more = int(np.clip(np.ceil((2.8 / effect) ** 2), 4, 40))
         false += first <= 0.05 or stats.ttest_1samp(values[:more], 0.0).pvalue <= 0.05
     assert 0.09 < false / studies < 0.14
+
+
+# the figures that the documents and the page state
+
+
+@pytest.mark.slow
+def test_intervals_over_survivors_do_not_hold_the_mean_over_all_seeds():
+    """One seed in six fails and costs `drop` standard deviations between seeds: docs/statistics.md and the page."""
+    rng, held = np.random.default_rng(7), {}
+    for drop in (3.0, 6.0, 15.0):
+        fails, scores, hits = rng.random((4000, 6)) < 1 / 6, rng.normal(70.0, 1.0, (4000, 6)), []
+        for row, gone in zip(scores, fails, strict=True):
+            if (~gone).sum() >= 2:
+                low, high = seeds_estimate(row[~gone]).interval()
+                hits.append(low <= 70.0 - drop / 6 <= high)
+        held[drop] = np.mean(hits)
+    assert held == {
+        3.0: pytest.approx(0.86, abs=0.02),
+        6.0: pytest.approx(0.60, abs=0.03),
+        15.0: pytest.approx(0.05, abs=0.02),
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("chosen_on", ["dev", "held-out"])
+def test_sixteen_trials_against_one_are_unfair_only_where_dev_chooses(chosen_on):
+    """No trial is better than another. Six seeds, 277 examples; a verdict `above` at 2.5 % is false."""
+    rng, above, studies = np.random.default_rng(11), 0, 600
+    weights = rng.multinomial(277, np.full(277, 1 / 277), 300).astype(np.float32)
+    for _ in range(studies):
+        ease = rng.normal(0.6, 1.0, 277)
+        tuned = ease + rng.normal(0, 0.25, (17, 1, 277)) + rng.normal(0, 0.5, (17, 6, 277))
+        right = (tuned > 0).astype(np.float32)
+        dev = right.mean(axis=(1, 2))
+        best = int(np.argmax(dev[:16])) if chosen_on == "dev" else int(rng.integers(16))
+        gaps = right[best] - right[16]
+        found = joint_estimate(100 * gaps.mean(axis=1, dtype=np.float64), 100 * weights @ gaps.T / 277, 277, null=0.0)
+        above += found.mean > 0 and found.p() <= 0.05
+    print(chosen_on, above / studies)
+    assert (0.1 < above / studies < 0.4) if chosen_on == "dev" else above / studies < 0.05
