@@ -31,8 +31,9 @@ Word = Literal["above", "below", "open"]
 class Decision:
     """The decision on one difference. `p` is after Holm over `family` tests, `raw_p` before; None without a test.
 
-    `why` says why it is open although the test alone might decide it. `left_out` names the seeds that failed, and
-    `if_counted` is the difference in which they score as the best constant answer.
+    `why` says why it is open although the test alone might decide it; `waits`: because registered seeds are still to
+    run. `left_out` names the seeds that failed, and `if_counted` is the difference in which they score as the best
+    constant answer.
     """
 
     difference: Difference
@@ -41,6 +42,7 @@ class Decision:
     raw_p: float | None = None
     family: int = 1
     why: str = ""
+    waits: bool = False
     left_out: str = ""
     if_counted: Estimate | None = None
 
@@ -68,7 +70,8 @@ def _examined(compared: Differences, key: Key) -> Decision:
     left_out = _left_out(compared, key)
     counted_in = with_failures(compared.estimator, *key) if left_out else None
     raw = seen.estimate.p() if seen.estimate else None
-    return Decision(seen, raw_p=raw, why=_early(compared, key), left_out=left_out, if_counted=counted_in)
+    early = _early(compared, key)
+    return Decision(seen, raw_p=raw, why=early, waits=bool(early), left_out=left_out, if_counted=counted_in)
 
 
 def _holm(p_values: Sequence[float | None]) -> list[float | None]:

@@ -24,7 +24,9 @@ RIVALS = {
     "above": "It is above {}.",
     "below": "It is below {}.",
     "open": "It is not separated from {}.",
-    "early": "Nothing is decided yet against {}.",
+    "waiting": "Nothing is decided yet against {}: registered seeds are still to run.",
+    "failed": "Seeds that failed leave it open against {}: scored as the best constant answer they change the word, or "
+    "cannot be scored.",
     "single": "Nothing is decided against {}: one seed in common gives a difference and no interval.",
     "none": "No seed has a score of both it and {} on every task yet.",
 }
@@ -32,7 +34,9 @@ STEPS = {
     "above": "Compared with the step before, the score is higher after {}.",
     "below": "Compared with the step before, the score is lower after {}.",
     "open": "Not separated from the step before: {}.",
-    "early": "Nothing is decided yet for {}.",
+    "waiting": "Nothing is decided yet for {}: registered seeds are still to run.",
+    "failed": "Seeds that failed leave open what comes of {}: scored as the best constant answer they change the word, "
+    "or cannot be scored.",
     "single": "Nothing is decided for {}: one seed in common gives a change and no interval.",
     "none": "No seed has a score of both {} and the step before on every task yet.",
 }
@@ -122,8 +126,8 @@ def _sorted_out(found: Findings, shapes: dict[str, str], named: Sequence[tuple[D
             groups["single"].append(f"{name} ({signed(d.mean)})")
         else:
             span = f"{signed(d.mean)}, 95 % interval {signed(d.low)} to {signed(d.high)}, {d.n} seeds"
-            kind = "early" if decision.why else decision.word
-            groups[kind].append(f"{name} ({span}, {decision.why or _tested(decision)})")
+            kind = "waiting" if decision.waits else "failed" if decision.why else decision.word
+            groups[kind].append(f"{name} ({span}, {_tested(decision)})")
     return [shape.format(listed(groups[key])) for key, shape in shapes.items() if groups[key]]
 
 

@@ -319,6 +319,7 @@ def test_an_early_look_decides_nothing(tmp_path):
     assert (part.word, part.sentence) == ("undecided", "open: 2 of 6 registered seeds are still to run")
     said = " ".join(headline(findings(read(root))))
     assert "Nothing is decided yet against Vanilla KD" in said
+    assert "registered seeds are still to run" in said
     assert "It is above" not in said
 
 
