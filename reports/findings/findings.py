@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from reports.claims.ablation import Ablation, ablation
 from reports.claims.paper_numbers import Column
 from reports.claims.verdicts import Absent, Verdict, verdicts
+from reports.findings.across_tasks import Group, across_tasks
 from reports.findings.constant_answers import ConstantCell, constant_cells
 from reports.findings.environment import Environment, environment
 from reports.findings.main_table import MainTable, main_table
@@ -22,6 +23,7 @@ from reports.statistics.cells import Cells
 from reports.statistics.differences import Difference, Differences, comparisons, depth_leaders
 from reports.statistics.intervals import Estimator
 from reports.statistics.loyalty import Flips, Loyalty, all_flips, listed_pairs, loyalties
+from reports.statistics.search_curves import SearchCurve, search_curves
 from reports.timing.headline_setting import timing_for_figure
 from reports.timing.matrix import Matrix, matrix
 from results.format.documents.speed import Condition
@@ -36,7 +38,7 @@ class Findings:
 
     The answer is about the column `main`. `leaders`: the Theseus arm of each depth; `reference` is the first of them.
     `timed`: the conditions of the one timing setting that is shown beside scores; `timing`: all of them. `answers`: the
-    stored predictions by task. `flips` covers every pair of arms, or every pair with one of `flips_of` if not empty.
+    stored predictions by task. `across`: each leader and its rivals over tasks. `flips` covers every pair of arms, or every pair with one of `flips_of` if not empty.
     """
 
     results: Results
@@ -46,10 +48,12 @@ class Findings:
     leaders: Mapping[int | None, str]
     reference: Arm | None
     differences: tuple[Difference, ...]
+    across: tuple[Group, ...]
     verdicts: tuple[Verdict, ...]
     absent: tuple[Absent, ...]
     ablation: Ablation
     choices: tuple[Choice, ...]
+    search: tuple[SearchCurve, ...]
     constant: tuple[ConstantCell, ...]
     timing: Matrix
     timed: tuple[Condition, ...]
@@ -66,6 +70,7 @@ def findings(results: Results) -> Findings:
     compared = Differences(Estimator(cells))
     answers, timed = compared.estimator.answers, timing_for_figure(results)
     table, leaders = main_table(cells, timed), depth_leaders(suite)
+    differences = tuple(comparisons(compared))
     judged, absent = verdicts(compared)
     flips_of = listed_pairs(suite, answers)
     return Findings(
@@ -75,11 +80,13 @@ def findings(results: Results) -> Findings:
         main=next((column for column in table.columns if column.name == cells.main_task), table.columns[-1]),
         leaders=leaders,
         reference=suite.arm(next(iter(leaders.values()))) if leaders else None,
-        differences=tuple(comparisons(compared)),
+        differences=differences,
+        across=tuple(across_tasks(compared, differences)),
         verdicts=tuple(judged),
         absent=tuple(absent),
         ablation=ablation(compared, table.columns, table.paper == "beside"),
         choices=tuple(choices(results)),
+        search=tuple(search_curves(results, cells.macro_tasks)),
         constant=tuple(constant_cells(cells)),
         timing=matrix(results),
         timed=timed,
