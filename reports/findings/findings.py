@@ -38,7 +38,8 @@ class Findings:
 
     The answer is about the column `main`. `leaders`: the Theseus arm of each depth; `reference` is the first of them.
     `timed`: the conditions of the one timing setting that is shown beside scores; `timing`: all of them. `answers`: the
-    stored predictions by task. `across`: each leader and its rivals over tasks. `flips` covers every pair of arms, or every pair with one of `flips_of` if not empty.
+    stored predictions by task. `flips` covers every pair of arms, or every pair with one of `flips_of` if not empty.
+    `across`: each leader and its rivals over tasks; `search`: the expected best score by number of trials.
     """
 
     results: Results

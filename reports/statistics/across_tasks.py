@@ -108,7 +108,7 @@ def _shrunken(estimates: Sequence[Estimate], between: float, mean: float, error:
     for estimate, variance in zip(estimates, variances, strict=True):
         kept = between / (between + variance)
         own, common = kept * variance, ((1 - kept) * error) ** 2
-        # tau^2 is estimated too: Kass and Steffey (1989) add the square of what an error in it would do to the prediction.
+        # tau^2 is an estimate too: Kass and Steffey (1989) add the square by which its error would move the prediction.
         shift = (1 - kept) ** 2 / variance * (estimate.mean - mean)
         total = own + common + shift**2 * doubt
         df = total**2 / (

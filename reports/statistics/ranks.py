@@ -12,7 +12,7 @@ usually replaces it needs more than ten tasks.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,19 +28,24 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Ranks:
-    """Mean rank per arm, best first. `groups`: the largest sets of neighbours that are not separated, two or more arms.
+    """Mean rank per arm, best first. `friedman` is the chi-square, `p` its p value by permutation.
 
-    `p` is Friedman's by permutation; `nemenyi` holds the p value of each pair of arms.
+    `groups`: the largest sets of two or more neighbours in rank that are not separated; all arms where p is above 5 %.
     """
 
-    tasks: tuple[str, ...]
     mean: Mapping[str, float]
     by_task: Mapping[str, Mapping[str, float]]
     friedman: float
     p: float
     critical: float
-    nemenyi: Mapping[tuple[str, str], float]
     groups: tuple[tuple[str, ...], ...]
+
+    @property
+    def separated(self) -> list[tuple[str, str]]:
+        """The pairs, better arm first, that no group holds together."""
+        order = list(self.mean)
+        pairs = [(one, other) for i, one in enumerate(order) for other in order[i + 1 :]]
+        return [pair for pair in pairs if not any(set(pair) <= set(group) for group in self.groups)]
 
 
 def rank(scores: Mapping[str, Mapping[str, float]]) -> Ranks | None:
@@ -51,19 +56,15 @@ def rank(scores: Mapping[str, Mapping[str, float]]) -> Ranks | None:
     table = np.array([[-row[arm] for arm in arms] for row in scores.values()])
     ranked = stats.rankdata(table, axis=1)
     means = dict(sorted(zip(arms, map(float, ranked.mean(axis=0)), strict=True), key=lambda item: item[1]))
-    critical = critical_difference(len(arms), len(scores))
-    order = list(means)
-    pairs = {(a, b): nemenyi_p(means[b] - means[a], len(arms), len(scores))
-             for i, a in enumerate(order) for b in order[i + 1 :]}  # fmt: skip
+    critical, p = critical_difference(len(arms), len(scores)), permutation_p(ranked)
     return Ranks(
-        tasks=tuple(scores),
         mean=means,
         by_task={task: dict(zip(arms, map(float, row), strict=True)) for task, row in zip(scores, ranked, strict=True)},
         friedman=friedman(ranked),
-        p=permutation_p(ranked),
+        p=p,
         critical=critical,
-        nemenyi=pairs,
-        groups=tuple(_groups(means, critical)),
+        # Pairs are compared only where Friedman's test finds a difference at all.
+        groups=tuple(_groups(means, critical)) if p <= ALPHA else (tuple(means),),
     )
 
 
@@ -83,16 +84,7 @@ def permutation_p(ranked: Floats, draws: int = DRAWS, seed: int = 0) -> float:
 
 def critical_difference(arms: int, tasks: int, alpha: float = ALPHA) -> float:
     """Nemenyi's: the studentized range of `arms` normal variables over root 2, times the error of a rank difference."""
-    return float(stats.studentized_range.ppf(1 - alpha, arms, np.inf)) / math.sqrt(2) * _error(arms, tasks)
-
-
-def nemenyi_p(difference: float, arms: int, tasks: int) -> float:
-    """The p value of one pair, adjusted for all pairs."""
-    return float(stats.studentized_range.sf(abs(difference) * math.sqrt(2) / _error(arms, tasks), arms, np.inf))
-
-
-def _error(arms: int, tasks: int) -> float:
-    return math.sqrt(arms * (arms + 1) / (6 * tasks))
+    return float(stats.studentized_range.ppf(1 - alpha, arms, np.inf)) * math.sqrt(arms * (arms + 1) / (12 * tasks))
 
 
 def _groups(means: Mapping[str, float], critical: float) -> list[tuple[str, ...]]:
@@ -104,13 +96,3 @@ def _groups(means: Mapping[str, float], critical: float) -> list[tuple[str, ...]
             found.append(tuple(order[start:end]))
         reached = max(reached, end)
     return found
-
-
-def largest_difference(ranks: Ranks) -> float:
-    """The largest difference of mean ranks that is possible: an arm always first against one always last."""
-    return len(ranks.mean) - 1.0
-
-
-def separated(ranks: Ranks) -> Sequence[tuple[str, str]]:
-    """The pairs, better arm first, whose mean ranks differ by the critical difference or more."""
-    return [(a, b) for (a, b) in ranks.nemenyi if ranks.mean[b] - ranks.mean[a] >= ranks.critical]
