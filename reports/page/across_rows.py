@@ -1,7 +1,7 @@
 """What a leading arm shows across tasks and seeds as rows for the page, and the same numbers as CSV.
 
 sections(found)        # a section per leading arm: pooled over tasks, ranks, stochastic order
-to_csv(found)          # across_tasks.csv: analysis, arm, against, task, quantity, value
+to_csv(found)          # across_tasks.csv: analysis, arm, against, task, quantity, value, origin
 search_rows(found)     # the expected best of k trials, a row per arm
 search_csv(found)      # search.csv
 """
