@@ -32,11 +32,6 @@ class Group:
     ranks: Ranks | None
     orders: Mapping[str, Mapping[str, Order]]
 
-    @property
-    def most_seeds(self) -> int:
-        """The most common seeds of a pair on a task."""
-        return max((order.n for found in self.orders.values() for order in found.values()), default=0)
-
 
 def across_tasks(compared: Differences, differences: Sequence[Difference]) -> list[Group]:
     """A group for each leader with a rival, from the pairs that the page compares."""
