@@ -16,6 +16,7 @@ from reports.claims.ablation import Ablation, ablation
 from reports.claims.decisions import Decision, Key, all_decisions
 from reports.claims.paper_numbers import Column
 from reports.claims.verdicts import Absent, Verdict, judged, verdicts
+from reports.findings.across_tasks import Group, across_tasks
 from reports.findings.constant_answers import ConstantCell, constant_cells
 from reports.findings.environment import Environment, environment
 from reports.findings.main_table import MainTable, main_table
@@ -24,6 +25,7 @@ from reports.statistics.differences import Difference, Differences, comparisons,
 from reports.statistics.failures import Failures, failure_rates
 from reports.statistics.intervals import Estimator
 from reports.statistics.loyalty import Flips, Loyalty, all_flips, listed_pairs, loyalties
+from reports.statistics.search_curves import SearchCurve, search_curves
 from reports.timing.headline_setting import timing_for_figure
 from reports.timing.matrix import Matrix, matrix
 from results.format.documents.speed import Condition
@@ -40,6 +42,7 @@ class Findings:
     tables and figures use the same one. `leaders`: the Theseus arm of each depth; `reference` is the first of them.
     `timed`: the conditions of the one timing setting that is shown beside scores; `timing`: all of them. `answers`: the
     stored predictions by task. `flips` covers every pair of arms, or every pair with one of `flips_of` if not empty.
+    `across`: each leader and its rivals over tasks; `search`: the expected best score by number of trials.
     """
 
     results: Results
@@ -50,10 +53,12 @@ class Findings:
     reference: Arm | None
     differences: tuple[Difference, ...]
     decisions: Mapping[Key, Decision]
+    across: tuple[Group, ...]
     verdicts: tuple[Verdict, ...]
     absent: tuple[Absent, ...]
     ablation: Ablation
     choices: tuple[Choice, ...]
+    search: tuple[SearchCurve, ...]
     constant: tuple[ConstantCell, ...]
     failures: tuple[Failures, ...]
     timing: Matrix
@@ -83,10 +88,12 @@ def findings(results: Results) -> Findings:
         reference=suite.arm(next(iter(leaders.values()))) if leaders else None,
         differences=tuple(shown),
         decisions=all_decisions(compared, judged(found), shown, changed.along_steps, changed.from_predecessor),
+        across=tuple(across_tasks(compared, shown)),
         verdicts=tuple(found),
         absent=tuple(absent),
         ablation=changed,
         choices=tuple(choices(results)),
+        search=tuple(search_curves(results, cells.macro_tasks)),
         constant=tuple(constant_cells(cells)),
         failures=tuple(failure_rates(compared.estimator)),
         timing=matrix(results),

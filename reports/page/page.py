@@ -1,7 +1,7 @@
 """One self-contained HTML page from a results folder, with tables as CSV and LaTeX beside it.
 
     from reports.page.page import render
-    render(Path("results/runs/minilm"))        # …/report/report.html, table.csv, table.tex, verdicts.csv, flips.csv
+    render(Path("results/runs/minilm"))        # …/report/report.html, table.csv, table.tex, verdicts.csv, and others
 
 The page opens from disk. It has no script, font, image or address outside the file, and its content security policy
 forbids them. The same results give the same bytes.
@@ -18,7 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from reports.claims import ablation
 from reports.findings.findings import Findings, findings
-from reports.page import figures, loyalty_rows, sections, verdict_rows
+from reports.page import across_figures, across_rows, figures, loyalty_rows, sections, verdict_rows
 from reports.page.drawing import Style, legend_marker, line_marker
 from reports.page.headline import headline
 from reports.page.tables import to_csv, to_latex
@@ -49,8 +49,9 @@ def render(results_folder: Path, output: Path | None = None) -> Path:
     """Write report.html and the files it links to into `output` (default `<results>/report`); return the page's path.
 
     table.csv and table.tex hold the main table, verdicts.csv every claim and failures.csv every failure rate in
-    numbers. Where predictions are stored, flips.csv lists the examples on which arms differ. Raises `ReportError` when
-    the results cannot be read or the output cannot be written.
+    numbers. Where predictions are stored, flips.csv lists the examples on which arms differ. across_tasks.csv and
+    search.csv hold the numbers of their sections, if the page has these. Raises `ReportError` when the results cannot
+    be read or the output cannot be written.
     """
     found = findings(read(Path(results_folder)))
     folder = Path(output) if output is not None else found.results.root / "report"
@@ -61,6 +62,8 @@ def render(results_folder: Path, output: Path | None = None) -> Path:
         "report.html": _page(found, folder),
         "failures.csv": sections.failures_csv(found),
         "flips.csv": loyalty_rows.flips_csv(found),
+        "across_tasks.csv": across_rows.to_csv(found),
+        "search.csv": across_rows.search_csv(found),
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -89,7 +92,9 @@ def _page(found: Findings, output: Path) -> str:
         "decided": lambda d: found.decisions[d.key].word != "open",
         "verdict": lambda d: ablation.in_words(found.decisions[d.key]),
     }
-    return loader.get_template("report.html.j2").render(_context(found, output) | _claims(found) | _loyalty(found))
+    return loader.get_template("report.html.j2").render(
+        _context(found, output) | _claims(found) | _loyalty(found) | _across(found)
+    )
 
 
 def _claims(found: Findings) -> dict[str, Any]:
@@ -112,6 +117,21 @@ def _loyalty(found: Findings) -> dict[str, Any]:
         "loyalty_tasks": [task for task in found.results.suite.tasks if task.name in found.answers],
         "flips": loyalty_rows.flip_rows(found),
         "flips_kept": found.flips_of,
+    }
+
+
+def _across(found: Findings) -> dict[str, Any]:
+    """The leading arms across tasks and seeds, and the expected best of a search."""
+    style, parts = Style(found.results.suite.arms), across_rows.sections(found)
+    ranked = {group.leader: group.ranks for group in found.across if group.ranks is not None}
+    drawn = {
+        leader: across_figures.ranks_figure(found, style, ranks, i) for i, (leader, ranks) in enumerate(ranked.items())
+    }
+    return {
+        "across": [part | {"figure": drawn.get(part["arm"], "")} for part in parts],
+        "across_csv": across_rows.to_csv(found) is not None,
+        "search": across_rows.search_rows(found),
+        "search_figure": across_figures.search_figure(found, style),
     }
 
 
@@ -195,6 +215,8 @@ def _keys(found: Findings) -> dict[str, list[tuple[str, str]]]:
     """The legends as titles and markers: one of arms per place, because ids differ, and one of the lines of a sweep."""
     style, arms = Style(found.results.suite.arms), found.table.arms
     keys = {place: [(arm.title, legend_marker(style, arm, place)) for arm in arms] for place in ("latency", "curves")}
+    searched = [found.results.suite.arm(curve.arm) for curve in found.search]
+    keys["search"] = [(arm.title, legend_marker(style, arm, "search")) for arm in searched]
     return keys | {"sweep": [(group, line_marker(i)) for i, group in enumerate(found.ablation.lines)]}
 
 

@@ -386,7 +386,9 @@ def test_predictions_bring_joint_intervals_loyalty_and_flips(predicted):
     assert "Probability loyalty, %" in page.text
     assert "Answers that change" in page.text
     names = sorted(path.name for path in predicted.parent.iterdir())
-    assert names == ["failures.csv", "flips.csv", "report.html", "table.csv", "table.tex", "verdicts.csv"]
+    assert names == [
+        "across_tasks.csv", "failures.csv", "flips.csv", "report.html", "table.csv", "table.tex", "verdicts.csv",
+    ]  # fmt: skip
     again = render(predicted.parent.parent, predicted.parent.parent / "again")
     assert again.with_name("flips.csv").read_bytes() == predicted.with_name("flips.csv").read_bytes()
     assert again.with_name("verdicts.csv").read_bytes() == predicted.with_name("verdicts.csv").read_bytes()

@@ -173,15 +173,19 @@ def test_estimate_without_examples_is_students_t():
     assert seeds_estimate(np.array([1.0])) is None
 
 
-def coverage(studies: int, seed_sd: float, noise: float, kind: str, n: int = 6, m: int = 400, draws: int = 600):
+def coverage(
+    studies: int, seed_sd: float, noise: float, kind: str, n: int = 6, m: int = 400, draws: int = 600, arm_sd: float = 0
+):
     """Share of studies whose 95 % interval holds the truth, for a score and for a paired difference.
 
     Right answers come from easiness of the example, quality of the seed (half of it shared by the two arms) and
-    noise of each answer. The truth over all seeds and examples is known in closed form for accuracy, and for
-    Matthews with balanced classes, where it is twice the accuracy less one.
+    noise of each answer; `arm_sd` adds an effect of arm and example together that all seeds of the arm share. The truth
+    over all seeds and examples is known in closed form for accuracy, and for Matthews with balanced classes, where it
+    is twice the accuracy less one.
     """
     rng = np.random.default_rng([7, int(100 * seed_sd), int(100 * noise)])
-    weights, scale = multinomial(rng, draws, m), np.sqrt(1 + noise**2 + seed_sd**2)
+    taste = np.random.default_rng([8, int(100 * arm_sd)])  # a stream of its own: without this effect nothing else moves
+    weights, scale = multinomial(rng, draws, m), np.sqrt(1 + noise**2 + seed_sd**2 + arm_sd**2)
     levels = (0.8, 1.0)
     truth = [100 * stats.norm.cdf(level / scale) for level in levels]
     if kind == "matthews_correlation":
@@ -193,7 +197,8 @@ def coverage(studies: int, seed_sd: float, noise: float, kind: str, n: int = 6, 
         given = []
         for level in levels:
             own = rng.normal(0, seed_sd * np.sqrt(0.5), (n, 1))
-            right = level + ease + common + own + rng.normal(0, noise, (n, m)) > 0
+            answered = level + ease + taste.normal(0, arm_sd, m) + common + own
+            right = answered + rng.normal(0, noise, (n, m)) > 0
             given.append(np.where(right, labels, 1 - labels))
         sums = Sums.of(kind, labels, np.concatenate(given))
         points = 100 * sums.score(sums.columns.sum(axis=0, keepdims=True))[0].astype(float)
@@ -211,8 +216,10 @@ def test_coverage_at_six_seeds():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["accuracy", "matthews_correlation"])
-@pytest.mark.parametrize(("seed_sd", "noise"), [(0.15, 0.7), (0.3, 0.3)])
-def test_coverage_at_six_seeds_over_two_thousand_studies(kind, seed_sd, noise):
-    found = coverage(2000, seed_sd, noise, kind)
-    print(kind, seed_sd, noise, found)
+@pytest.mark.parametrize(
+    ("seed_sd", "noise", "arm_sd"), [(0.15, 0.7, 0), (0.3, 0.3, 0), (0.15, 0.7, 0.5), (0.3, 0.3, 0.5)]
+)
+def test_coverage_at_six_seeds_over_two_thousand_studies(kind, seed_sd, noise, arm_sd):
+    found = coverage(2000, seed_sd, noise, kind, arm_sd=arm_sd)
+    print(kind, seed_sd, noise, arm_sd, found)
     assert ((found > 0.93) & (found < 0.97)).all(), found
