@@ -22,9 +22,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from reports.drift.attribution import Change, by_kind
-from reports.drift.baseline import NoBaseline, load_baseline, snapshot
-from reports.drift.compare import WORST_FIRST, CellDrift, Drift, Judged, compare
+from reports.drift.attribution import BITS, Change, by_kind
+from reports.drift.baseline import NoBaseline, load_baseline
+from reports.drift.compare import WORST_FIRST, CellDrift, Drift, compare
+from reports.drift.judging import Judged
+from reports.drift.macros import MacroDrift
+from reports.drift.snapshot import snapshot
 from reports.statistics.significance import ALPHA
 from reports.words import decimals
 from results.format.errors import ReportError
@@ -78,36 +81,60 @@ def lines(found: Drift) -> list[str]:
             said.append(f"warning: {ratio.cell} trains at {own}")
     if found.changed:
         said.append(f"changed since it was accepted: {_where(found)}")
+    said += [f"{macro.name}: {macro_sentence(macro)}" for macro in found.macros if macro.judged]
     return [text(line, 2000) for line in [*said, conclusion(found)]]
 
 
 def conclusion(found: Drift) -> str:
     """One sentence."""
     words = {
-        "pass": "pass: no cell fell",
+        "pass": "pass: no arm and no cell fell",
         "drift": "drift: mend it, or accept a new baseline and say why in LOG.md",
-        "undecided": "undecided: a fall of the margin cannot be ruled out",
+        "undecided": f"undecided: {_open(found)}",
         "not comparable": "no comparable baseline: accept one under these conditions",
     }[found.verdict]
-    counts = {verdict: sum(cell.verdict == verdict for cell in found.cells) for verdict in WORST_FIRST}
-    listed = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
-    family = f", Holm over {found.family} cells whose scores differ" if found.family else ""
-    return f"{found.suite}: {words} ({listed or 'no cell compared'}{family})"
+    uncertain = sum(cell.verdict == "not certified" for cell in found.cells)
+    listed = [f"{count} {word}" for word, count in found.counts.items() if count] or ["no cell compared"]
+    listed += [f"{uncertain} not certified by themselves"] if uncertain else []
+    listed += [f"Holm over {found.family} cells and macros whose scores differ"] if found.family else []
+    return f"{found.suite}: {words} ({', '.join(listed)})"
+
+
+def _open(found: Drift) -> str:
+    """What keeps the suite from a pass."""
+    said = []
+    if arms := [macro.arm for macro in found.macros if macro.verdict == "undecided"]:
+        said.append(f"a fall of the macro of {', '.join(arms)} cannot be ruled out")
+    if gaps := sum(cell.verdict == "undecided" for cell in found.cells):
+        said.append(f"{gaps} cells are not complete")
+    if gone := sum(speed.missing for speed in found.speed):
+        said.append(f"{gone} timing conditions are missing")
+    return "; ".join(said)
 
 
 def sentence(cell: CellDrift) -> str:
     """A cell's verdict, its numbers and what changed with it."""
-    parts = [cell.verdict if cell.verdict != "pass" else "", cell.why]
+    parts = [cell.verdict if cell.verdict not in ("pass", "not certified") else "", cell.why]
     said = [": ".join(part for part in parts if part)]
     if cell.accepted is not None and cell.found is not None:
         said.append(f"{cell.accepted:.2f} accepted, {cell.found:.2f} now ({cell.found - cell.accepted:+.2f})")
     if cell.judged is not None:
-        said.append(_evidence(cell.judged, cell.margin))
+        said.append(_evidence(cell.judged, cell.margin, cell.verdict))
     said += cell.notes
     if cell.changed:
         said.append(f"changed with it: {in_words(cell.changed)}")
     elif "nothing" in cell.causes:
         said.append("nothing recorded changed with it: look for what is not recorded, or for chance in the run")
+    return "; ".join(said)
+
+
+def macro_sentence(macro: MacroDrift) -> str:
+    """An arm's verdict over its tasks, and its numbers."""
+    over = f"{len(macro.tasks)} of {len(macro.planned)} tasks" if macro.tasks != macro.planned else "all tasks"
+    said = [": ".join(part for part in (macro.verdict if macro.verdict != "pass" else "", macro.why) if part)]
+    said.append(f"{macro.accepted:.2f} accepted, {macro.found:.2f} now ({macro.moved:+.2f}) over {over}")
+    if macro.judged is not None:
+        said.append(_evidence(macro.judged, macro.margin, macro.verdict))
     return "; ".join(said)
 
 
@@ -137,6 +164,7 @@ def document(found: Drift) -> dict[str, Any]:
     return {
         "schema": 1, "suite": found.suite, "outcome": found.verdict, "exit_code": found.exit_code,
         "conclusion": conclusion(found), "alpha": ALPHA, "family": found.family, "exact": found.exact,
+        "counts": found.counts, "macros": [_macro(macro) for macro in found.macros],
         "notes": list(found.notes), "changed": [asdict(change) for change in found.changed],
         "cells": [_cell(cell) for cell in _worst_first(found)], "new": list(found.new),
         "speed": [asdict(speed) for speed in found.speed],
@@ -145,11 +173,15 @@ def document(found: Drift) -> dict[str, Any]:
 
 
 def markdown(found: Drift) -> str:
-    """A summary for a pull request: the conclusion and one table, cells that moved first, bit-equal ones counted."""
-    rows = [_row(cell) for cell in _worst_first(found) if not _quiet(cell)]
+    """A summary for a pull request: counts, conclusion, environments, one table with what moved first."""
+    rows = [_macro_row(macro) for macro in found.macros if macro.judged]
+    rows += [_row(cell) for cell in _worst_first(found) if not _quiet(cell)]
     rows += [(name, "new", "", "", "", "", "no accepted run", "") for name in found.new]
     equal = sum(_quiet(cell) for cell in found.cells)
-    said = [f"### Drift: {_md(conclusion(found))}", ""]
+    words = ("improved", "regressed", "unchanged", "new", "missing")
+    counts = ", ".join(f"{found.counts[word]} {word}" for word in words)
+    unlike = f", {found.counts['not comparable']} not comparable" if found.counts["not comparable"] else ""
+    said = [f"### Drift: {counts}{unlike}", "", _md(conclusion(found)), "", _md(environments(found)), ""]
     said += [f"- {_md(note)}" for note in found.notes]
     if rows:
         said.append("| cell | verdict | accepted | now | difference | margin | why | changed with it |")
@@ -159,13 +191,27 @@ def markdown(found: Drift) -> str:
     if equal:
         said.append(f"{equal} of {len(found.cells)} cells are bit-equal to the accepted runs.")
     for s in found.speed:
-        if s.found:
-            ratios = f"{_md(_ratio(s.accepted))} accepted, {_md(_ratio(s.found))} now"
-            said.append(f"- speed-up at {_md(s.condition)}: {ratios}{', **slower**' if s.drift else ''}")
+        now = f"{_md(_ratio(s.found))} now" if s.found else f"**{_md(s.words)}**" if s.missing else _md(s.words)
+        slower = ", **slower**" if s.drift else ""
+        said.append(f"- speed-up at {_md(s.condition)}: {_md(_ratio(s.accepted))} accepted, {now}{slower}")
     for t in found.throughput:
         if t.warn:
             said.append(f"- throughput of {_md(t.cell)} fell from {t.accepted:.2f} to {t.found:.2f} of fine-tuning's")
     return "\n".join(said) + "\n"
+
+
+def environments(found: Drift) -> str:
+    """Whether the runs were made under the accepted conditions, with both values where they differ."""
+    unlike = [change for change in found.changed if change.kind in BITS]
+    if unlike:
+        return f"The environments differ, so that bits need not repeat: {in_words(unlike)}."
+    compared = any(cell.seeds for cell in found.cells)
+    return "The environments are the same." if compared else "No environment was compared."
+
+
+def _macro_row(macro: MacroDrift) -> tuple[str, ...]:
+    scores = f"{macro.accepted:.2f}", f"{macro.found:.2f}", f"{macro.moved:+.2f}"
+    return macro.name, macro.verdict, *scores, f"{macro.margin:g}", macro.why, ""
 
 
 def _row(cell: CellDrift) -> tuple[str, ...]:
@@ -176,24 +222,22 @@ def _row(cell: CellDrift) -> tuple[str, ...]:
 
 
 def junit(found: Drift) -> bytes:
-    """JUnit XML: drift is a failure, and undecided and not comparable are errors, so that none of them looks passed."""
+    """JUnit XML: drift is a failure, and undecided and not comparable are errors, so that none of them looks passed.
+
+    A cell that is not certified by itself is marked as skipped.
+    """
     suite = ET.Element("testsuite", name=_xml(f"drift {found.suite}"))
+    room = f"drift.{found.suite}"
+    for macro in found.macros:
+        _case(suite, f"{room}.macro", macro.name, macro.verdict, macro.why, macro_sentence(macro))
     for cell in found.cells:
-        case = ET.SubElement(suite, "testcase", classname=_xml(f"drift.{found.suite}"), name=_xml(cell.name))
-        if cell.verdict != "pass":
-            tag = "failure" if cell.verdict == "drift" else "error"
-            inner = ET.SubElement(case, tag, type=_xml(cell.verdict), message=_xml(cell.why))
-            inner.text = _xml(sentence(cell))
+        _case(suite, room, cell.name, cell.verdict, cell.why, sentence(cell))
     for speed in found.speed:
-        room = f"drift.{found.suite}.speed"
-        case = ET.SubElement(suite, "testcase", classname=_xml(room), name=_xml(speed.condition))
-        if speed.drift:
-            ET.SubElement(case, "failure", type="drift", message=_xml(speed.words))
-        elif speed.found is None:
-            ET.SubElement(case, "skipped", message=_xml(speed.words))
+        verdict = "not certified" if speed.found is None and not speed.missing else speed.verdict
+        _case(suite, f"{room}.speed", speed.condition, verdict, speed.words, speed.words)
     if found.verdict != "pass" and not found.cells:
-        case = ET.SubElement(suite, "testcase", classname=_xml(f"drift.{found.suite}"), name="baseline")
-        ET.SubElement(case, "error", type=_xml(found.verdict), message=_xml("; ".join(found.notes)))
+        why = "; ".join(found.notes)
+        _case(suite, room, "baseline", found.verdict, why, why)
     suite.set("tests", str(len(suite)))
     for count, tag in {"failures": "failure", "errors": "error", "skipped": "skipped"}.items():
         suite.set(count, str(len(suite.findall(f"*/{tag}"))))
@@ -201,6 +245,14 @@ def junit(found: Drift) -> bytes:
     root.append(suite)
     ET.indent(root)
     return bytes(ET.tostring(root, encoding="utf-8", xml_declaration=True)) + b"\n"
+
+
+def _case(suite: ET.Element, room: str, name: str, verdict: str, why: str, sentences: str) -> None:
+    case = ET.SubElement(suite, "testcase", classname=_xml(room), name=_xml(name))
+    if verdict != "pass":
+        tag = {"drift": "failure", "not certified": "skipped"}.get(verdict, "error")
+        inner = ET.SubElement(case, tag, type=_xml(verdict), message=_xml(why))
+        inner.text = _xml(sentences)
 
 
 def _worst_first(found: Drift) -> list[CellDrift]:
@@ -212,10 +264,10 @@ def _quiet(cell: CellDrift) -> bool:
     return cell.verdict == "pass" and cell.bits and not cell.notes
 
 
-def _evidence(judged: Judged, margin: float) -> str:
+def _evidence(judged: Judged, margin: float, verdict: str) -> str:
     spread = f"sd {judged.sd:.2f}, " if judged.sd > 0 else "no spread, "
     said = f"n = {judged.n}, {spread}one-sided p = {judged.p:.3g}, Holm {judged.adjusted:.3g}, margin {margin:g}"
-    if judged.verdict != "undecided":
+    if verdict not in ("undecided", "not certified"):
         return said
     if judged.needed:
         return f"{said}; {judged.needed} seeds would decide it at this spread"
@@ -223,16 +275,30 @@ def _evidence(judged: Judged, margin: float) -> str:
 
 
 def _cell(cell: CellDrift) -> dict[str, Any]:
-    judged = cell.judged
-    statistics = None if judged is None else {
-        "n": judged.n, "mean": judged.mean, "sd": judged.sd, "p": judged.p, "p_holm": judged.adjusted,
-        "p_rise_holm": judged.risen, "low": judged.low if judged.sd > 0 else None, "seeds_needed": judged.needed,
-    }  # fmt: skip
     return {
-        "task": cell.task, "arm": cell.arm, "outcome": cell.verdict, "why": cell.why, "seeds": list(cell.seeds),
+        "task": cell.task, "arm": cell.arm, "outcome": cell.verdict, "why": cell.why, "became": cell.became,
+        "seeds": list(cell.seeds),
         "accepted": cell.accepted, "found": cell.found, "difference": cell.moved, "margin": cell.margin,
         "bit_equal": cell.bits, "bits_expected": cell.bits_expected, "causes": list(cell.causes),
-        "changed": [asdict(change) for change in cell.changed], "notes": list(cell.notes), "statistics": statistics,
+        "changed": [asdict(change) for change in cell.changed], "notes": list(cell.notes),
+        "statistics": _statistics(cell.judged),
+    }  # fmt: skip
+
+
+def _macro(macro: MacroDrift) -> dict[str, Any]:
+    return {
+        "arm": macro.arm, "outcome": macro.verdict, "why": macro.why, "tasks": list(macro.tasks),
+        "planned": list(macro.planned), "seeds": list(macro.seeds), "accepted": macro.accepted, "found": macro.found,
+        "difference": macro.moved, "margin": macro.margin, "statistics": _statistics(macro.judged),
+    }  # fmt: skip
+
+
+def _statistics(judged: Judged | None) -> dict[str, Any] | None:
+    if judged is None:
+        return None
+    return {
+        "n": judged.n, "mean": judged.mean, "sd": judged.sd, "p": judged.p, "p_holm": judged.adjusted,
+        "p_rise_holm": judged.risen, "low": judged.low if judged.sd > 0 else None, "seeds_needed": judged.needed,
     }  # fmt: skip
 
 

@@ -11,7 +11,9 @@ import pandas as pd
 import pytest
 
 from reports import ReportError, read
-from reports.drift.baseline import NoBaseline, checksum, freeze, load_baseline, read_margins, snapshot
+from reports.drift.baseline import NoBaseline, checksum, freeze, load_baseline
+from reports.drift.margins import read_margins
+from reports.drift.snapshot import snapshot
 from reports.drift.compare import compare
 from reports.drift.output import lines
 from tests.report.make_drift import ARMS, SEEDS, TASKS, checked, made, shifted, write_baseline

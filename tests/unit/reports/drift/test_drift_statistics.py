@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from reports.drift.compare import judge
+from reports.drift.judging import judge
 
 CELLS, STUDIES, SEEDS = 32, 2_000, 6
 FALLEN = 16  # in the middle: of a task neither quiet nor noisy
