@@ -64,18 +64,12 @@ def in_words(judged: Judged) -> str:
     return "higher than accepted: accept anew if meant" if judged.higher else WORDS[judged.verdict]
 
 
-@dataclass(frozen=True)
 class Weighed:
-    """One mean difference with its error, before the family is corrected for. `reach` is half of its 90 % interval."""
+    """One mean difference with its error, before the family is corrected for. `reach`: from the mean to `low`."""
 
-    values: Floats
-    mean: float
-    sd: float
-    p: float
-    risen: float
-    reach: float
-    typical_sd: float
-    prior_df: float
+    def __init__(self, values: Floats, row: Floats, prior_df: float) -> None:
+        self.values, self.prior_df = values, prior_df
+        self.mean, self.sd, self.p, self.risen, self.reach, self.typical_sd = row.tolist()
 
 
 def judge(
@@ -108,11 +102,8 @@ def weigh(
     n = np.array([v.size for v in values])
     up = np.where(known, stats.t.sf(found.statistic, found.df), 1.0)
     reach = np.where(known, stats.t.ppf(1 - alpha, found.df) * found.sd / np.sqrt(n), math.inf)
-    columns = found.mean * units, found.sd * units, found.p, up, reach * units, found.prior_sd * units
-    return [
-        Weighed(v * unit, *map(float, column), found.prior_df)
-        for v, unit, *column in zip(values, units, *columns, strict=True)
-    ]
+    table = np.array([found.mean * units, found.sd * units, found.p, up, reach * units, found.prior_sd * units])
+    return [Weighed(own * unit, row, found.prior_df) for own, unit, row in zip(values, units, table.T, strict=True)]
 
 
 def decide(weighed: Sequence[Weighed], margins: Sequence[float], alpha: float = ALPHA) -> list[Judged]:

@@ -55,7 +55,7 @@ class MacroDrift:
 def macro_of(
     arm: str, planned: tuple[str, ...], cells: Mapping[str, Pairs], margin: float, once: bool
 ) -> MacroDrift | None:
-    """The macro of an arm from the paired scores of its tasks; None where no seed has every task."""
+    """The macro of an arm from the paired scores of its tasks; None without any."""
     paired = {task: pairs for task, pairs in cells.items() if pairs}
     if not paired:
         return None
@@ -64,11 +64,12 @@ def macro_of(
         seed = min(columns[0])
         columns = [{seed: next(iter(column.values()))} for column in columns]
     seeds = tuple(seed for seed in columns[0] if all(seed in column for column in columns))
-    if not seeds:
-        return None
-    scores = np.array([[column[seed] for column in columns] for seed in seeds]).mean(axis=1)
-    accepted, found = map(float, scores.mean(axis=0))
-    differences = tuple(map(float, scores[:, 1] - scores[:, 0]))
+    accepted, found = np.mean([np.mean(list(column.values()), axis=0) for column in columns], axis=0).tolist()
+    differences = ()
+    if seeds:
+        scores = np.array([[column[seed] for column in columns] for seed in seeds]).mean(axis=1)
+        accepted, found = scores.mean(axis=0).tolist()
+        differences = tuple((scores[:, 1] - scores[:, 0]).tolist())
     return MacroDrift(arm, planned, tuple(paired), seeds, accepted, found, margin, once, differences=differences)
 
 
@@ -84,6 +85,8 @@ def unit(macro: MacroDrift, typical: Mapping[tuple[str, str], float]) -> float:
 
 def settle(macro: MacroDrift, judged: Judged | None, bits: bool) -> MacroDrift:
     """The macro with its verdict."""
+    if not macro.seeds and not bits:
+        return replace(macro, verdict="undecided", why="no seed has a score of every task")
     if judged is None:
         return replace(macro, why="bit-equal" if bits else "equal scores, other bits")
     if macro.once and judged.verdict == "undecided":

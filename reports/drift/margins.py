@@ -104,13 +104,14 @@ def advice(found: Snapshot) -> list[str]:
 
 def _advice(name: str, margin: float, columns: Sequence[Sequence[float]], passes: float) -> str:
     sd = _pooled(columns)
-    if sd is None:
-        return f"{name}: margin {margin:g}; one seed shows no spread, so nothing can be said about seeds"
+    if not sd:
+        return f"{name}: margin {margin:g}; the accepted seeds show no spread, so nothing can be said about seeds"
     n, least = _seeds(columns), certifiable(sd, columns, passes)
     needed = seeds_for(margin, sd, len(columns), passes)
     count = f"{needed} seeds" if needed else f"more than {MOST_SEEDS} seeds"
     can = math.ceil(10 * least - 1e-9) / 10
-    return f"{name}: seeds differ by {sd:.2f} (sd); margin {margin:g} needs {count}, {n} seeds can certify {can:g}"
+    said = f"{name}: the seeds of one arm differ by {sd:.2f} points (sd)"
+    return f"{said}; margin {margin:g} needs {count}; with {n} seeds {can:g} can be certified"
 
 
 def certifiable(sd: float | None, columns: Sequence[Sequence[float]], passes: float) -> float:

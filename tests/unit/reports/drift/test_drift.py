@@ -53,7 +53,7 @@ def test_what_is_frozen_is_what_is_read_back(tmp_path, accepted):
     write_baseline(folder, accepted, {"rte": 3.5})
     loaded, fresh = load_baseline(accepted), snapshot(read(folder))
     assert loaded.margins == {"cola": 2.0, "rte": 3.5}
-    assert loaded == replace(fresh, margins=loaded.margins)
+    assert loaded == replace(fresh, margins=loaded.margins, macro_margin=loaded.macro_margin)
     run = json.loads(accepted.read_text())["cells"][2]["runs"][0]
     assert set(run) >= {"seed", "run_id", "score", "steps", "result_sha256", "predictions_sha256", "outputs_sha256"}
     facts = loaded.cells["rte", "kd"].outcomes[1].facts
@@ -154,7 +154,7 @@ def test_unchanged_results_pass_bit_equal(tmp_path, accepted):
     found = checked(tmp_path / "accepted", accepted)
     assert (found.verdict, found.exit_code, found.family) == ("pass", 0, 0)
     assert all(c.bits and c.bits_expected and c.causes == () for c in found.cells)
-    assert lines(found)[-1] == "glue: pass: no cell fell (8 pass)"
+    assert lines(found)[-1] == "glue: pass: no arm and no cell fell (8 unchanged)"
 
 
 def test_a_fall_is_drift_and_the_code_is_named(tmp_path, accepted):
@@ -233,7 +233,7 @@ def test_under_other_conditions_scores_are_judged_and_the_condition_is_said(tmp_
     small = {key: v for task in TASKS for arm in ARMS for key, v in shifted(task, arm, -0.25).items()}
     fine = checked(made(tmp_path / "fine", scores=small, manifest={field: value}), accepted, exact=True)
     assert fine.verdict == "pass"
-    assert fine.family == 8
+    assert fine.family == 8 + 4  # cells and macros
     assert all(c.causes == (kind,) and not c.bits_expected and not c.bits for c in fine.cells)
     assert kind in lines(fine)[-2]
     wide = {(t, a, s): score(t, a, s) + (9 if s % 2 else -9) for t in TASKS for a in ARMS for s in SEEDS}
@@ -349,7 +349,20 @@ def test_speed_up_elsewhere_is_not_compared_and_that_is_said(tmp_path, accepted)
     rewrite(folder / "speed.json", lambda speed: [c.update(device_name="another") for c in speed["conditions"]])
     found = checked(folder, accepted)
     assert found.exit_code == 0
-    assert sum("not timed under this condition" in line for line in lines(found)) == 2
+    assert sum("timed on another device, so not compared" in line for line in lines(found)) == 2
+
+
+def test_a_timing_that_vanished_is_said_and_is_not_a_pass(tmp_path, accepted):
+    folder = made(tmp_path / "now")
+    rewrite(folder / "speed.json", lambda speed: speed["conditions"].pop())
+    one = checked(folder, accepted)
+    assert (one.verdict, one.exit_code) == ("undecided", 3)
+    assert any("not timed any more" in line for line in lines(one))
+    assert "1 timing conditions are missing" in lines(one)[-1]
+    (folder / "speed.json").unlink()
+    gone = checked(folder, accepted)
+    assert gone.exit_code == 3
+    assert "2 timing conditions are missing" in lines(gone)[-1]
 
 
 def test_slower_training_is_a_warning(tmp_path, accepted):
