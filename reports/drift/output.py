@@ -79,9 +79,11 @@ def lines(found: Drift) -> list[str]:
         if ratio.warn:
             own = f"{ratio.found:.2f} of fine-tuning's throughput, accepted {ratio.accepted:.2f}"
             said.append(f"warning: {ratio.cell} trains at {own}")
+    said += [
+        f"{macro.name}: {macro_sentence(macro)}" for macro in found.macros if macro.judged or macro.verdict != "pass"
+    ]
     if found.changed:
         said.append(f"changed since it was accepted: {_where(found)}")
-    said += [f"{macro.name}: {macro_sentence(macro)}" for macro in found.macros if macro.judged]
     return [text(line, 2000) for line in [*said, conclusion(found)]]
 
 
@@ -106,9 +108,9 @@ def _open(found: Drift) -> str:
     if arms := [macro.arm for macro in found.macros if macro.verdict == "undecided"]:
         said.append(f"a fall of the macro of {', '.join(arms)} cannot be ruled out")
     if gaps := sum(cell.verdict == "undecided" for cell in found.cells):
-        said.append(f"{gaps} cells are not complete")
+        said.append(f"{gaps} of {len(found.cells)} cells are not complete")
     if gone := sum(speed.missing for speed in found.speed):
-        said.append(f"{gone} timing conditions are missing")
+        said.append(f"{gone} of {len(found.speed)} timing conditions are missing")
     return "; ".join(said)
 
 
@@ -174,7 +176,7 @@ def document(found: Drift) -> dict[str, Any]:
 
 def markdown(found: Drift) -> str:
     """A summary for a pull request: counts, conclusion, environments, one table with what moved first."""
-    rows = [_macro_row(macro) for macro in found.macros if macro.judged]
+    rows = [_macro_row(macro) for macro in found.macros if _is_open(macro)]
     rows += [_row(cell) for cell in _worst_first(found) if not _quiet(cell)]
     rows += [(name, "new", "", "", "", "", "no accepted run", "") for name in found.new]
     equal = sum(_quiet(cell) for cell in found.cells)
@@ -257,6 +259,11 @@ def _case(suite: ET.Element, room: str, name: str, verdict: str, why: str, sente
 
 def _worst_first(found: Drift) -> list[CellDrift]:
     return sorted(found.cells, key=lambda cell: (WORST_FIRST.index(cell.verdict), cell.bits))
+
+
+def _is_open(macro: MacroDrift) -> bool:
+    """Whether the arm's scores differ or cannot be compared."""
+    return macro.judged is not None or macro.verdict != "pass"
 
 
 def _quiet(cell: CellDrift) -> bool:
