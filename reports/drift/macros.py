@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -36,7 +37,7 @@ class MacroDrift:
     found: float
     margin: float
     once: bool = False
-    verdict: str = "pass"
+    verdict: Literal["pass", "drift", "not certified", "undecided"] = "pass"
     why: str = ""
     judged: Judged | None = None
     differences: tuple[float, ...] = ()

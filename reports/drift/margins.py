@@ -27,7 +27,8 @@ from results.format.untrusted import shown
 
 LARGE, LARGE_MARGIN, SMALL_MARGIN = 10_000, 1.0, 2.0  # training examples; points (docs/drift.md)
 MACRO_MARGIN, MACRO_STEP = 1.0, 0.25  # points: the tightest margin of a macro, and the steps in which it is widened
-PASSES = 0.9  # the share of unchanged suites, or cells, that a margin is to let pass
+PASSES = 0.9  # the share of unchanged cells that a margin is to let pass
+SUITE_PASSES = 0.95  # the same of suites by their macros; cells that alarm by chance take some of it away
 MOST_LENT = 20.0  # a cell borrows at most this many degrees of freedom
 
 
@@ -62,17 +63,17 @@ def checked_margins(results: Results, margins: Mapping[str, float]) -> dict[str,
 
 
 def macro_margin(found: Snapshot, tasks: Sequence[str] = ()) -> float:
-    """The least margin at which 90 % of unchanged suites pass at the accepted spread and seeds; `tasks` as a fallback.
+    """The least margin at which the macros of 95 % of unchanged suites pass, at the accepted spread and seeds.
 
     It lies between `MACRO_MARGIN` and the mean of the task margins, which is how far the macro falls if every task
-    falls by its own margin.
+    falls by its own margin. `tasks` stand in where a baseline does not name those of the macro.
     """
     names = macro_names(found, tasks)
     most = float(np.mean([found.margins.get(task, SMALL_MARGIN) for task in names])) if names else SMALL_MARGIN
     if len(names) == 1:
         return most
     columns = _macro_columns(found, names)
-    least = certifiable(_pooled(columns), columns, PASSES ** (1 / max(1, len(columns))))
+    least = certifiable(_pooled(columns), columns, _each(columns))
     steps = math.ceil((least - MACRO_MARGIN) / MACRO_STEP - 1e-9) if math.isfinite(least) else math.inf
     return min(most, MACRO_MARGIN + MACRO_STEP * max(0, steps))
 
@@ -97,9 +98,13 @@ def advice(found: Snapshot) -> list[str]:
     lines = [_advice(task, margin, _columns(found, task), PASSES) for task, margin in found.margins.items()]
     if len(names) > 1 and found.macro_margin is not None:
         columns = _macro_columns(found, names)
-        each = PASSES ** (1 / max(1, len(columns)))  # every arm has to pass
-        lines.append(_advice("macro of each arm", found.macro_margin, columns, each))
+        lines.append(_advice("macro of each arm", found.macro_margin, columns, _each(columns)))
     return lines
+
+
+def _each(arms: Sequence[Sequence[float]]) -> float:
+    """How often one arm has to pass if all arms together are to pass in `SUITE_PASSES`."""
+    return float(SUITE_PASSES ** (1 / max(1, len(arms))))
 
 
 def _advice(name: str, margin: float, columns: Sequence[Sequence[float]], passes: float) -> str:

@@ -17,16 +17,15 @@ from __future__ import annotations
 import os
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from reports.drift.attribution import BITS, Change, by_kind
 from reports.drift.baseline import NoBaseline, load_baseline
 from reports.drift.compare import WORST_FIRST, CellDrift, Drift, compare
 from reports.drift.judging import Judged
 from reports.drift.macros import MacroDrift
+from reports.drift.sentences import conclusion, environments, in_words, macro_sentence, sentence, where
 from reports.drift.snapshot import snapshot
 from reports.statistics.significance import ALPHA
 from reports.words import decimals
@@ -83,82 +82,8 @@ def lines(found: Drift) -> list[str]:
         f"{macro.name}: {macro_sentence(macro)}" for macro in found.macros if macro.judged or macro.verdict != "pass"
     ]
     if found.changed:
-        said.append(f"changed since it was accepted: {_where(found)}")
+        said.append(f"changed since it was accepted: {where(found)}")
     return [text(line, 2000) for line in [*said, conclusion(found)]]
-
-
-def conclusion(found: Drift) -> str:
-    """One sentence."""
-    words = {
-        "pass": "pass: no arm and no cell fell",
-        "drift": "drift: mend it, or accept a new baseline and say why in LOG.md",
-        "undecided": f"undecided: {_open(found)}",
-        "not comparable": "no comparable baseline: accept one under these conditions",
-    }[found.verdict]
-    uncertain = sum(cell.verdict == "not certified" for cell in found.cells)
-    listed = [f"{count} {word}" for word, count in found.counts.items() if count] or ["no cell compared"]
-    listed += [f"{uncertain} not certified by themselves"] if uncertain else []
-    listed += [f"Holm over {found.family} cells and macros whose scores differ"] if found.family else []
-    return f"{found.suite}: {words} ({', '.join(listed)})"
-
-
-def _open(found: Drift) -> str:
-    """What keeps the suite from a pass."""
-    said = []
-    if arms := [macro.arm for macro in found.macros if macro.verdict == "undecided"]:
-        said.append(f"a fall of the macro of {', '.join(arms)} cannot be ruled out")
-    if gaps := sum(cell.verdict == "undecided" for cell in found.cells):
-        said.append(f"{gaps} of {len(found.cells)} cells are not complete")
-    if gone := sum(speed.missing for speed in found.speed):
-        said.append(f"{gone} of {len(found.speed)} timing conditions are missing")
-    return "; ".join(said)
-
-
-def sentence(cell: CellDrift) -> str:
-    """A cell's verdict, its numbers and what changed with it."""
-    parts = [cell.verdict if cell.verdict not in ("pass", "not certified") else "", cell.why]
-    said = [": ".join(part for part in parts if part)]
-    if cell.accepted is not None and cell.found is not None:
-        said.append(f"{cell.accepted:.2f} accepted, {cell.found:.2f} now ({cell.found - cell.accepted:+.2f})")
-    if cell.judged is not None:
-        said.append(_evidence(cell.judged, cell.margin, cell.verdict))
-    said += cell.notes
-    if cell.changed:
-        said.append(f"changed with it: {in_words(cell.changed)}")
-    elif "nothing" in cell.causes:
-        said.append("nothing recorded changed with it: look for what is not recorded, or for chance in the run")
-    return "; ".join(said)
-
-
-def macro_sentence(macro: MacroDrift) -> str:
-    """An arm's verdict over its tasks, and its numbers."""
-    over = f"{len(macro.tasks)} of {len(macro.planned)} tasks" if macro.tasks != macro.planned else "all tasks"
-    said = [": ".join(part for part in (macro.verdict if macro.verdict != "pass" else "", macro.why) if part)]
-    said.append(f"{macro.accepted:.2f} accepted, {macro.found:.2f} now ({macro.moved:+.2f}) over {over}")
-    if macro.judged is not None:
-        said.append(_evidence(macro.judged, macro.margin, macro.verdict))
-    return "; ".join(said)
-
-
-def in_words(changed: Iterable[Change]) -> str:
-    """Changes by kind; at most four of one kind are named."""
-    said = []
-    for kind, found in by_kind(changed).items():
-        more = f" and {len(found) - 4} more" if len(found) > 4 else ""
-        said.append(f"{kind} ({', '.join(change.words.removeprefix(kind + ' ') for change in found[:4])}{more})")
-    return ", ".join(said)
-
-
-def _where(found: Drift) -> str:
-    """The kinds of change over all cells, each with its arms unless it concerns every arm."""
-    said = []
-    every = {cell.arm for cell in found.cells}
-    for kind in by_kind(found.changed):
-        arms = {cell.arm: None for cell in found.cells if kind in cell.causes}
-        of = "" if set(arms) == every else f" of {', '.join(arms)}"
-        once = dict.fromkeys(change.words for change in found.changed if change.kind == kind)
-        said.append(f"{kind}{of} ({'; '.join(once).removeprefix(kind + ' ')})" if len(once) == 1 else f"{kind}{of}")
-    return ", ".join(said)
 
 
 def document(found: Drift) -> dict[str, Any]:
@@ -176,7 +101,7 @@ def document(found: Drift) -> dict[str, Any]:
 
 def markdown(found: Drift) -> str:
     """A summary for a pull request: counts, conclusion, environments, one table with what moved first."""
-    rows = [_macro_row(macro) for macro in found.macros if _is_open(macro)]
+    rows = [_macro_row(macro) for macro in _worst_macros(found)]
     rows += [_row(cell) for cell in _worst_first(found) if not _quiet(cell)]
     rows += [(name, "new", "", "", "", "", "no accepted run", "") for name in found.new]
     equal = sum(_quiet(cell) for cell in found.cells)
@@ -200,15 +125,6 @@ def markdown(found: Drift) -> str:
         if t.warn:
             said.append(f"- throughput of {_md(t.cell)} fell from {t.accepted:.2f} to {t.found:.2f} of fine-tuning's")
     return "\n".join(said) + "\n"
-
-
-def environments(found: Drift) -> str:
-    """Whether the runs were made under the accepted conditions, with both values where they differ."""
-    unlike = [change for change in found.changed if change.kind in BITS]
-    if unlike:
-        return f"The environments differ, so that bits need not repeat: {in_words(unlike)}."
-    compared = any(cell.seeds for cell in found.cells)
-    return "The environments are the same." if compared else "No environment was compared."
 
 
 def _macro_row(macro: MacroDrift) -> tuple[str, ...]:
@@ -261,24 +177,15 @@ def _worst_first(found: Drift) -> list[CellDrift]:
     return sorted(found.cells, key=lambda cell: (WORST_FIRST.index(cell.verdict), cell.bits))
 
 
-def _is_open(macro: MacroDrift) -> bool:
-    """Whether the arm's scores differ or cannot be compared."""
-    return macro.judged is not None or macro.verdict != "pass"
+def _worst_macros(found: Drift) -> list[MacroDrift]:
+    """The arms whose scores differ or cannot be compared."""
+    open_ = [macro for macro in found.macros if macro.judged is not None or macro.verdict != "pass"]
+    return sorted(open_, key=lambda macro: WORST_FIRST.index(macro.verdict))
 
 
 def _quiet(cell: CellDrift) -> bool:
     """Whether the cell is bit-equal and has no notes."""
     return cell.verdict == "pass" and cell.bits and not cell.notes
-
-
-def _evidence(judged: Judged, margin: float, verdict: str) -> str:
-    spread = f"sd {judged.sd:.2f}, " if judged.sd > 0 else "no spread, "
-    said = f"n = {judged.n}, {spread}one-sided p = {judged.p:.3g}, Holm {judged.adjusted:.3g}, margin {margin:g}"
-    if verdict not in ("undecided", "not certified"):
-        return said
-    if judged.needed:
-        return f"{said}; {judged.needed} seeds would decide it at this spread"
-    return said + ("; no number of seeds would decide it" if judged.sd > 0 else "; more seeds are needed for a spread")
 
 
 def _cell(cell: CellDrift) -> dict[str, Any]:

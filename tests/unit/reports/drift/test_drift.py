@@ -158,7 +158,7 @@ def test_unchanged_results_pass_bit_equal(tmp_path, accepted):
     found = checked(tmp_path / "accepted", accepted)
     assert (found.verdict, found.exit_code, found.family) == ("pass", 0, 0)
     assert all(c.bits and c.bits_expected and c.causes == () for c in found.cells)
-    assert lines(found)[-1] == "glue: pass: no arm and no cell fell (8 unchanged)"
+    assert lines(found)[-1] == "glue: pass: no arm fell by its margin, and no cell drifted (8 unchanged)"
 
 
 def test_a_fall_is_drift_and_the_code_is_named(tmp_path, accepted):
@@ -348,7 +348,7 @@ def test_noisy_cells_leave_the_verdict_to_the_macro_of_their_arm(tmp_path):
     uncertain = [c for c in found.cells if c.verdict == "not certified"]
     assert len(uncertain) > 5
     assert {c.why for c in uncertain} == {"not certified by itself"}
-    assert f"{len(uncertain)} not certified by themselves" in lines(found)[-1]
+    assert f"of which {len(uncertain)} are not certified by themselves" in lines(found)[-1]
 
 
 def test_a_small_fall_of_every_task_of_an_arm_is_drift_of_its_macro(tmp_path):
@@ -423,7 +423,7 @@ def test_the_macro_margin_follows_the_accepted_spread_and_can_be_set(tmp_path):
 
 
 def test_accept_says_how_many_seeds_a_margin_needs(tmp_path):
-    """Held against the noncentral t distribution: three arms share their spread, and 20 degrees at most are borrowed."""
+    """Held against the noncentral t distribution: three arms share their spread, and borrow at most 20 degrees."""
     found = baseline.accepted(read(made(tmp_path / "r", tasks=EIGHT)))
     said = advice(found)
     (line,) = (line for line in said if line.startswith("rte: "))
