@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from reports.drift.attribution import Change, bits_comparable, changes, not_comparable
-from reports.drift.judging import Judged, decide, in_words, moved, weigh
+from reports.drift.judging import Judged, Weighed, decide, in_words, judge_share, moved, weigh
 from reports.drift.macros import MacroDrift, Pairs, macro_of, settle, unit
 from reports.drift.margins import macro_margin, macro_names
 from reports.drift.snapshot import Cell, Outcome, Snapshot
@@ -28,6 +28,7 @@ Verdict = Literal["pass", "drift", "not certified", "undecided", "not comparable
 # A cell or macro that is "not certified" by itself leaves the suite's verdict to the others.
 EXIT: Mapping[Verdict, int] = {"pass": 0, "drift": 1, "undecided": 3, "not comparable": 4}
 WORST_FIRST: tuple[Verdict, ...] = ("drift", "not comparable", "undecided", "not certified", "pass")
+Key = tuple[str, str]  # task, arm
 Became = Literal["improved", "regressed", "unchanged", "missing", "not comparable"]
 
 
@@ -109,7 +110,7 @@ def compare(accepted: Snapshot, new: Snapshot, exact: bool = False, alpha: float
         return Drift(new.suite, "not comparable", (), (), (), (), 0, exact, (reason,))
     looked = {key: _look(accepted, new, cell, new.cells.get(key)) for key, cell in accepted.cells.items()}
     drawn = _macros(accepted, new, {key: pairs for key, (_, pairs) in looked.items()})
-    judged, judged_macros = _judge_all(looked, drawn, alpha)
+    judged, judged_macros, family = _judge_all(looked, drawn, alpha)
     cells = tuple(
         _whole(_conclude(cell, judged.get(key), exact), accepted.cells[key], new.cells.get(key))
         for key, (cell, _) in looked.items()
@@ -121,11 +122,10 @@ def compare(accepted: Snapshot, new: Snapshot, exact: bool = False, alpha: float
     verdict: Verdict = next(v for v in WORST_FIRST if v in verdicts - {"not certified"} | {"pass"})
     added = tuple(cell.name for key, cell in new.cells.items() if key not in accepted.cells)
     throughput = compare_throughput(accepted.cells, new.cells)
-    family = len(judged) + sum(macro.judged is not None and len(macro.planned) > 1 for macro in macros)
     return Drift(new.suite, verdict, cells, added, speed, throughput, family, exact, macros=macros)
 
 
-def _macros(accepted: Snapshot, new: Snapshot, pairs: Mapping[tuple[str, str], Pairs]) -> dict[str, MacroDrift]:
+def _macros(accepted: Snapshot, new: Snapshot, pairs: Mapping[Key, Pairs]) -> dict[str, MacroDrift]:
     """The macro of every arm that has paired scores; an arm of one task has its task's margin."""
     names = macro_names(accepted, new.macro_tasks)
     margin = macro_margin(accepted, names) if accepted.macro_margin is None else accepted.macro_margin
@@ -142,21 +142,31 @@ def _macros(accepted: Snapshot, new: Snapshot, pairs: Mapping[tuple[str, str], P
 
 
 def _judge_all(
-    looked: Mapping[tuple[str, str], tuple[CellDrift, Pairs]], drawn: Mapping[str, MacroDrift], alpha: float
-) -> tuple[dict[tuple[str, str], Judged], dict[str, Judged]]:
-    """Judge every cell and macro whose scores differ, as one family. The macro of one task is its cell."""
+    looked: Mapping[Key, tuple[CellDrift, Pairs]], drawn: Mapping[str, MacroDrift], alpha: float
+) -> tuple[dict[Key, Judged], dict[str, Judged], int]:
+    """Judge every cell and macro whose scores differ, as one family; also the family's size."""
     open_ = {key: cell for key, (cell, pairs) in looked.items() if not cell.why and moved(_differences(pairs))}
-    weighed = weigh([_differences(looked[key][1]) for key in open_], [task for task, _ in open_], alpha=alpha)
-    typical = {key: found.typical_sd for key, found in zip(open_, weighed, strict=True)}
-    several = {arm: m for arm, m in drawn.items() if len(m.planned) > 1 and moved(m.differences)}
+    values = [_differences(looked[key][1]) for key in open_]
+    weighed = dict(zip(open_, weigh(values, [task for task, _ in open_], alpha=alpha), strict=True))
+    typical = {key: found.typical_sd for key, found in weighed.items()}
+    alone = {arm: key for arm, macro in drawn.items() if (key := _only_mover(macro, weighed)) is not None}
+    several = {arm: macro for arm, macro in drawn.items() if arm not in alone and moved(macro.differences)}
     units = [unit(macro, typical) for macro in several.values()]
-    weighed += weigh([m.differences for m in several.values()], scales=units, alpha=alpha)
-    margins = [cell.margin for cell in open_.values()] + [m.margin for m in several.values()]
-    judged = decide(weighed, margins, alpha)
+    macros = weigh([macro.differences for macro in several.values()], scales=units, alpha=alpha)
+    margins = [cell.margin for cell in open_.values()] + [macro.margin for macro in several.values()]
+    judged = decide([*weighed.values(), *macros], margins, alpha)
     cells = dict(zip(open_, judged[: len(open_)], strict=True))
-    macros = dict(zip(several, judged[len(open_) :], strict=True))
-    single = {arm: m.planned[0] for arm, m in drawn.items() if len(m.planned) == 1}
-    return cells, macros | {arm: cells[task, arm] for arm, task in single.items() if (task, arm) in cells}
+    own = dict(zip(several, judged[len(open_) :], strict=True))
+    for arm, key in alone.items():
+        share = 1 / len(drawn[arm].tasks)
+        own[arm] = judge_share(weighed[key], cells[key], share, drawn[arm].margin, alpha, len(judged))
+    return cells, own, len(judged)
+
+
+def _only_mover(macro: MacroDrift, weighed: Mapping[Key, Weighed]) -> Key | None:
+    """The cell that alone moved its arm's macro, so that both are one test and not two of a family."""
+    found = [(task, macro.arm) for task in macro.tasks if (task, macro.arm) in weighed]
+    return found[0] if len(found) == 1 and weighed[found[0]].values.size == len(macro.seeds) else None
 
 
 def _differences(pairs: Pairs) -> tuple[float, ...]:

@@ -112,6 +112,13 @@ def decide(weighed: Sequence[Weighed], margins: Sequence[float], alpha: float = 
     return [_decided(*given, alpha, len(weighed)) for given in zip(weighed, margins, adjusted, risen, strict=True)]
 
 
+def judge_share(found: Weighed, judged: Judged, share: float, margin: float, alpha: float, family: int) -> Judged:
+    """The verdict on a macro that one cell alone moved, as its `share`: the cell's test, against another margin."""
+    row = np.array([found.mean, found.sd, found.p, found.risen, found.reach, found.typical_sd])
+    scaled = Weighed(found.values * share, row * [share, share, 1, 1, share, share], found.prior_df)
+    return _decided(scaled, margin, judged.adjusted, judged.risen, alpha, family)
+
+
 def _decided(found: Weighed, margin: float, adjusted: float, risen: float, alpha: float, family: int) -> Judged:
     mean, n, low = found.mean, found.values.size, found.mean - found.reach
     fell = adjusted <= alpha and mean <= ROUNDING - margin

@@ -382,6 +382,7 @@ def test_an_arm_that_repeats_passes_beside_one_that_does_not(tmp_path, accepted)
     }  # fmt: skip
     moved = next(m for m in found.macros if m.arm == "kd")
     assert moved.moved == pytest.approx(cell(found, "rte", "kd").moved / 2)
+    assert (found.family, moved.judged.p) == (1, cell(found, "rte", "kd").judged.p)  # one cell moved: one test
 
 
 def test_a_shared_predecessor_runs_once_and_need_not_be_certified(tmp_path):
