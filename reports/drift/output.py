@@ -14,6 +14,7 @@ Markdown, HTML or GitHub would read as markup; XML loses the characters that XML
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import xml.etree.ElementTree as ET
@@ -212,7 +213,8 @@ def _statistics(judged: Judged | None) -> dict[str, Any] | None:
         return None
     return {
         "n": judged.n, "mean": judged.mean, "sd": judged.sd, "p": judged.p, "p_holm": judged.adjusted,
-        "p_rise_holm": judged.risen, "low": judged.low if judged.sd > 0 else None, "seeds_needed": judged.needed,
+        "p_rise_holm": judged.risen, "low": judged.low if math.isfinite(judged.low) else None,
+        "seeds_needed": judged.needed,
     }  # fmt: skip
 
 
