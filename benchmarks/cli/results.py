@@ -120,21 +120,26 @@ def accept(
     results: ResultsFolder = None,
     output: Annotated[Path | None, typer.Option(help="file to write (default: results/accepted/SUITE.json)")] = None,
     margins: Annotated[
-        list[str] | None, typer.Option("--margin", help="points that a task may lose, TASK=2.5, or 2.5 for all tasks")
+        list[str] | None,
+        typer.Option("--margin", help="points that may be lost: TASK=2.5, macro=1, or 2.5 for all tasks"),
     ] = None,
 ) -> int:
     """Save finished results as the accepted baseline for `drift`."""
-    from reports.drift.baseline import freeze, read_margins  # loads scipy
+    from reports.drift.baseline import accepted, baseline_document  # loads scipy
+    from reports.drift.margins import advice, read_margins  # loads scipy
 
     found = reports.read(results or last_results())
-    document = freeze(found, read_margins(margins or [], found))
+    kept = accepted(found, read_margins(margins or [], found))
     if any(run.manifest.code_dirty for run in found.runs):
         say("warning: the accepted runs come from a tree with uncommitted changes")
     if any(run.bundle for run in found.runs):
         say("warning: some of the accepted runs were imported and not run here")
     path = output or ACCEPTED / f"{found.suite.name}.json"
+    document = baseline_document(kept, found.digest)
     with _writing(str(path)):
         path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    for line in advice(kept):
+        say(line)
     print(path)
     return DONE
 

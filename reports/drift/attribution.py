@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from reports.drift.baseline import Fact, Outcome, Snapshot
+from reports.drift.snapshot import Fact, Outcome, Snapshot
 from results.format.untrusted import as_text
 
 # The kinds are in the order in which a person should look at them. Any other fact is a setting, so that it is shown.

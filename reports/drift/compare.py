@@ -1,60 +1,43 @@
 """Has a number fallen since it was accepted, and what changed along with it?
 
-    found = compare(load_baseline(path), snapshot(read(folder)))     # Drift: verdict, cells, speed, throughput
+    found = compare(load_baseline(path), snapshot(read(folder)))     # Drift: verdict, macros, cells, speed, throughput
     found.exit_code                                                  # 0 pass, 1 drift, 3 undecided, 4 not comparable
 
 Under one lock, device, thread count and precision a run repeats bit for bit. Any difference there is named, and if
 nothing recorded explains it, a fall of the mean by the margin is drift. Everywhere else new and accepted scores are
-paired by seed and judged (`judge`): drift needs a fall that is significant over the family *and* at least the practical
-margin; a pass needs a fall of the margin to be ruled out; the rest is undecided. Only falls are drift. A cell that
-vanished is drift too, so that no metric is dropped silently. docs/drift.md has the reasoning, the power and the limits.
+paired by seed and judged (`judging.py`). The suite passes if the macro of every arm is certified not to have fallen by
+its margin and no cell has drifted; the cells are its diagnosis. Only falls are drift. A cell or a score that vanished
+is drift too, so that no metric is dropped silently. docs/drift.md has the reasoning, the power and the limits.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import Literal
-
-import numpy as np
-from numpy.typing import NDArray
-from scipy import stats
+from typing import Literal, get_args
 
 from reports.drift.attribution import Change, bits_comparable, changes, not_comparable
-from reports.drift.baseline import Cell, Outcome, Snapshot
+from reports.drift.judging import Judged, Weighed, decide, in_words, judge_share, moved, weigh
+from reports.drift.macros import MacroDrift, Pairs, macro_of, settle, unit
+from reports.drift.margins import macro_margin, macro_names
+from reports.drift.snapshot import Cell, Outcome, Snapshot
 from reports.drift.speed import SpeedDrift, ThroughputDrift, compare_speed, compare_throughput
-from reports.statistics.significance import ALPHA, MOST_SEEDS, Moderated, holm, moderated
+from reports.statistics.significance import ALPHA, ROUNDING
 
-Verdict = Literal["pass", "drift", "undecided", "not comparable"]
+Verdict = Literal["pass", "drift", "not certified", "undecided", "not comparable"]
+# A cell or macro that is "not certified" by itself leaves the suite's verdict to the others.
 EXIT: Mapping[Verdict, int] = {"pass": 0, "drift": 1, "undecided": 3, "not comparable": 4}
-MOST_LENT = 20.0  # a cell borrows at most this many degrees of freedom
-WORST_FIRST: tuple[Verdict, ...] = ("drift", "not comparable", "undecided", "pass")
-
-
-@dataclass(frozen=True)
-class Judged:
-    """A cell's paired differences (new minus accepted, points) against its margin.
-
-    `p` is one-sided for a fall, `adjusted` is Holm's over the family, and `risen` is Holm's for a rise. `low` is the
-    lower end of the one-sided 95 % interval of the mean (-inf without any spread). `needed` seeds would decide.
-    """
-
-    verdict: Verdict
-    n: int
-    mean: float
-    sd: float
-    p: float
-    adjusted: float
-    risen: float
-    low: float
-    needed: int | None
+WORST_FIRST: tuple[Verdict, ...] = ("drift", "not comparable", "undecided", "not certified", "pass")
+Key = tuple[str, str]  # task, arm
+Became = Literal["improved", "regressed", "unchanged", "missing", "not comparable"]
 
 
 @dataclass(frozen=True)
 class CellDrift:
-    """One cell. `bits`: whether every finished common seed repeats bit for bit; `bits_expected`: whether it should."""
+    """One cell. `bits`: whether every finished common seed repeats bit for bit; `bits_expected`: whether it should.
+
+    `became` is what the summary counts it as; missing: it vanished, or lacks a run or a score that was accepted.
+    """
 
     task: str
     arm: str
@@ -69,6 +52,7 @@ class CellDrift:
     judged: Judged | None = None
     changed: tuple[Change, ...] = ()
     notes: tuple[str, ...] = ()
+    became: Became = "unchanged"
 
     @property
     def name(self) -> str:
@@ -89,7 +73,8 @@ class CellDrift:
 
 @dataclass(frozen=True)
 class Drift:
-    """The comparison. `family`: how many cells Holm's correction is over; `new`: cells that the baseline lacks."""
+    """The comparison. `family`: how many cells and macros Holm's correction is over; `new`: cells that the baseline
+    lacks."""
 
     suite: str
     verdict: Verdict
@@ -100,6 +85,7 @@ class Drift:
     family: int
     exact: bool
     notes: tuple[str, ...] = ()
+    macros: tuple[MacroDrift, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -111,26 +97,80 @@ class Drift:
         """Every change over all cells, each once."""
         return tuple(dict.fromkeys(change for cell in self.cells for change in cell.changed))
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """The number of cells by what became of them, and of new ones."""
+        found = [cell.became for cell in self.cells]
+        return {word: found.count(word) for word in get_args(Became)} | {"new": len(self.new)}
+
 
 def compare(accepted: Snapshot, new: Snapshot, exact: bool = False, alpha: float = ALPHA) -> Drift:
     """Judge new results against accepted ones. With `exact`, any difference is drift where bits should repeat."""
     if reason := _other_suite(accepted, new):
         return Drift(new.suite, "not comparable", (), (), (), (), 0, exact, (reason,))
     looked = {key: _look(accepted, new, cell, new.cells.get(key)) for key, cell in accepted.cells.items()}
-    open_ = {key: (cell, values) for key, (cell, values) in looked.items() if any(values)}
-    differences = [values for _, values in open_.values()]
-    margins, tasks = [cell.margin for cell, _ in open_.values()], [cell.task for cell, _ in open_.values()]
-    judged = dict(zip(open_, judge(differences, margins, tasks, alpha), strict=True))
+    drawn = _macros(accepted, new, {key: pairs for key, (_, pairs) in looked.items()})
+    judged, judged_macros, family = _judge_all(looked, drawn, alpha)
     cells = tuple(
         _whole(_conclude(cell, judged.get(key), exact), accepted.cells[key], new.cells.get(key))
         for key, (cell, _) in looked.items()
     )
+    equal = {arm: all(cell.bits for cell in cells if cell.arm == arm) for arm in drawn}
+    macros = tuple(settle(macro, judged_macros.get(arm), equal[arm]) for arm, macro in drawn.items())
     speed = compare_speed(accepted.speed, new.speed)
-    verdicts: set[Verdict] = {cell.verdict for cell in cells} | ({"drift"} if any(s.drift for s in speed) else set())
+    verdicts = {cell.verdict for cell in cells} | {m.verdict for m in macros} | {s.verdict for s in speed}
+    verdict: Verdict = next(v for v in WORST_FIRST if v in verdicts - {"not certified"} | {"pass"})
     added = tuple(cell.name for key, cell in new.cells.items() if key not in accepted.cells)
-    verdict: Verdict = next(v for v in WORST_FIRST if v in verdicts)
     throughput = compare_throughput(accepted.cells, new.cells)
-    return Drift(new.suite, verdict, cells, added, speed, throughput, len(open_), exact)
+    return Drift(new.suite, verdict, cells, added, speed, throughput, family, exact, macros=macros)
+
+
+def _macros(accepted: Snapshot, new: Snapshot, pairs: Mapping[Key, Pairs]) -> dict[str, MacroDrift]:
+    """The macro of every arm that has paired scores; an arm of one task has its task's margin."""
+    names = macro_names(accepted, new.macro_tasks)
+    margin = macro_margin(accepted, names) if accepted.macro_margin is None else accepted.macro_margin
+    most = max(len(cell.outcomes) for cell in accepted.cells.values())
+    found: dict[str, MacroDrift] = {}
+    for arm in dict.fromkeys(arm for _, arm in accepted.cells):
+        own = {task: cell for (task, name), cell in accepted.cells.items() if name == arm}
+        planned = tuple(task for task in own if task in names) or tuple(own)
+        room = margin if len(planned) > 1 else accepted.margins.get(planned[0], 0.0)
+        once = most > 1 and all(c.method == "predecessor" and len(c.outcomes) == 1 for c in own.values())
+        macro = macro_of(arm, planned, {task: pairs[task, arm] for task in planned}, room, once)
+        found |= {arm: macro} if macro else {}
+    return found
+
+
+def _judge_all(
+    looked: Mapping[Key, tuple[CellDrift, Pairs]], drawn: Mapping[str, MacroDrift], alpha: float
+) -> tuple[dict[Key, Judged], dict[str, Judged], int]:
+    """Judge every cell and macro whose scores differ, as one family; also the family's size."""
+    open_ = {key: cell for key, (cell, pairs) in looked.items() if not cell.why and moved(_differences(pairs))}
+    values = [_differences(looked[key][1]) for key in open_]
+    weighed = dict(zip(open_, weigh(values, [task for task, _ in open_], alpha=alpha), strict=True))
+    typical = {key: found.typical_sd for key, found in weighed.items()}
+    alone = {arm: key for arm, macro in drawn.items() if (key := _only_mover(macro, weighed)) is not None}
+    several = {arm: macro for arm, macro in drawn.items() if arm not in alone and moved(macro.differences)}
+    units = [unit(macro, typical) for macro in several.values()]
+    macros = weigh([macro.differences for macro in several.values()], scales=units, alpha=alpha)
+    margins = [cell.margin for cell in open_.values()] + [macro.margin for macro in several.values()]
+    judged = decide([*weighed.values(), *macros], margins, alpha)
+    cells = dict(zip(open_, judged[: len(open_)], strict=True))
+    own = dict(zip(several, judged[len(open_) :], strict=True))
+    for arm, key in alone.items():
+        share = 1 / len(drawn[arm].tasks)
+        own[arm] = judge_share(weighed[key], cells[key], share, drawn[arm].margin, alpha, len(judged))
+    return cells, own, len(judged)
+
+
+def _only_mover(macro: MacroDrift, weighed: Mapping[Key, Weighed]) -> Key | None:
+    """The cell that alone moved its arm's macro, so that both are one test and not two of a family."""
+    found = [(task, macro.arm) for task in macro.tasks if (task, macro.arm) in weighed]
+    return found[0] if len(found) == 1 and weighed[found[0]].values.size == len(macro.seeds) else None
+
+
+def _differences(pairs: Pairs) -> tuple[float, ...]:
+    return tuple(now - old for old, now in pairs.values())
 
 
 def _other_suite(accepted: Snapshot, new: Snapshot) -> str:
@@ -140,80 +180,11 @@ def _other_suite(accepted: Snapshot, new: Snapshot) -> str:
     return "" if accepted.cells else "the baseline has no cells: accept again"
 
 
-def judge(
-    differences: Sequence[Sequence[float]],
-    margins: Sequence[float],
-    groups: Sequence[Hashable] | None = None,
-    alpha: float = ALPHA,
-) -> list[Judged]:
-    """Moderated t per cell, one-sided for falls, Holm over all given cells; margins in points.
-
-    Each of the `groups` (tasks) has its own typical spread. A pass is tested per cell without Holm: the suite passes
-    only if every cell passes, which needs no correction.
-    """
-    if not differences:
-        return []
-    if groups is not None:
-        freedom = dict.fromkeys(groups, 0)
-        for group, values in zip(groups, differences, strict=True):
-            freedom[group] += len(values) - 1
-        if len(differences) < 2 * len(freedom) or min(freedom.values()) == 0:
-            groups = None  # a group of one cell, or without a spread of its own, shares the spread of all cells
-    found = _capped(moderated(differences, "less", groups), differences)
-    known = (found.sd > 0) & (found.df > 0)
-    up = np.where(known, stats.t.sf(found.statistic, found.df), 1.0)
-    reach = np.where(known, stats.t.ppf(1 - alpha, found.df), 0.0)
-    results = []
-    for at, (adjusted, risen) in enumerate(zip(found.adjusted(), holm(up.tolist()), strict=True)):
-        n, mean, sd, margin = len(differences[at]), float(found.mean[at]), float(found.sd[at]), margins[at]
-        low = mean - float(reach[at]) * sd / math.sqrt(n) if known[at] else -math.inf
-        fell = adjusted <= alpha and mean <= -margin
-        verdict: Verdict = "drift" if fell else "pass" if low > -margin else "undecided"
-        gap, level = (-mean, alpha / len(differences)) if mean <= -margin else (mean + margin, alpha)
-        needed = _needed(gap, sd, found.prior_df, level) if verdict == "undecided" else None
-        results.append(Judged(verdict, n, mean, sd, float(found.p[at]), adjusted, risen, low, needed))
-    return results
-
-
-def _capped(found: Moderated, differences: Sequence[Sequence[float]]) -> Moderated:
-    """Cap the borrowed degrees of freedom at `MOST_LENT`, however similar the cells' spreads look.
-
-    The number to borrow is itself an estimate. Over 2,000 studies of 32 cells with six seeds it gave 6.0 % false alarms
-    and saw 87 % of falls of 1.75 sd without the cap (docs/drift.md has the figures with it).
-    """
-    if found.prior_df <= MOST_LENT:
-        return found
-    n = np.array([len(values) for values in differences])
-    own = np.array([np.var(values, ddof=1) if len(values) > 1 else 0.0 for values in differences])
-    sd = np.sqrt((MOST_LENT * found.prior_sd**2 + (n - 1) * own) / (MOST_LENT + n - 1))
-    df = np.minimum(found.df, MOST_LENT + n - 1)
-    known = (found.sd > 0) & (sd > 0)
-    statistic = np.where(known, found.mean / np.where(known, sd, 1.0) * np.sqrt(n), found.statistic)
-    p = np.where(known, stats.t.cdf(statistic, np.where(known, df, 1.0)), found.p)
-    return replace(found, sd=np.where(known, sd, found.sd), statistic=statistic, df=df, p=p, prior_df=MOST_LENT)
-
-
-def _needed(gap: float, sd: float, prior_df: float, level: float) -> int | None:
-    """Seeds after which `gap` is outside the noise if mean and spread stay as seen; None where no number is enough."""
-    if sd <= 0 or gap <= 0:
-        return None
-    counts = np.arange(2, MOST_SEEDS + 1)
-    enough = _quantiles(level, prior_df) * sd <= gap * np.sqrt(counts)
-    return int(counts[enough.argmax()]) if enough.any() else None
-
-
-@lru_cache(maxsize=64)
-def _quantiles(level: float, prior_df: float) -> NDArray[np.float64]:
-    """Quantiles of t for 2 to `MOST_SEEDS` seeds, with the borrowed degrees of freedom."""
-    found: NDArray[np.float64] = stats.t.ppf(1 - level, prior_df + np.arange(1, MOST_SEEDS))
-    return found
-
-
-def _look(accepted: Snapshot, new: Snapshot, old: Cell, now: Cell | None) -> tuple[CellDrift, tuple[float, ...]]:
-    """Judge a cell as far as possible without statistics; return also the differences that need them, if any."""
+def _look(accepted: Snapshot, new: Snapshot, old: Cell, now: Cell | None) -> tuple[CellDrift, Pairs]:
+    """Judge a cell as far as possible without statistics; return also the paired scores that can be compared."""
     cell = CellDrift(old.task, old.arm, "pass", "", accepted.margins.get(old.task, 0.0))
     if now is None:
-        return replace(cell, verdict="drift", why="vanished"), ()
+        return replace(cell, verdict="drift", why="vanished", became="missing"), {}
     common = tuple(seed for seed in old.outcomes if seed in now.outcomes)
     pairs = [(old.outcomes[seed], now.outcomes[seed]) for seed in common]
     there = [(a, b) for a, b in pairs if b.status in ("done", "diverged")]
@@ -221,49 +192,60 @@ def _look(accepted: Snapshot, new: Snapshot, old: Cell, now: Cell | None) -> tup
     notes = _notes(old, now, pairs)
     cell = replace(cell, seeds=common, changed=changed, notes=notes, bits_expected=bits_comparable(changed))
     if not common:
-        return replace(cell, verdict="not comparable", why="no seed in common"), ()
+        return replace(cell, verdict="not comparable", why="no seed in common", became="not comparable"), {}
     if unlike := not_comparable(changed):
-        return replace(cell, verdict="not comparable", why=unlike), ()
-    done = [(a, b) for a, b in there if a.score is not None and b.score is not None]
-    values = tuple(b.score - a.score for a, b in done if a.score is not None and b.score is not None)
+        return replace(cell, verdict="not comparable", why=unlike, became="not comparable"), {}
+    scored = {a.seed: (a.score, b.score) for a, b in there if a.score is not None and b.score is not None}
+    means = [sum(side) / len(scored) for side in zip(*scored.values(), strict=True)] if scored else [None, None]
     bits = all(a.same_bits(b) for a, b in there)
-    cell = replace(cell, accepted=_mean([a for a, _ in done]), found=_mean([b for _, b in done]), bits=bits)
-    lost = [b.seed for a, b in there if a.status == "done" and b.status == "diverged"]
-    if lost:
-        return replace(cell, verdict="drift", why=f"diverged at seed {_listed(lost)}"), ()
-    if len(there) < len(pairs):
-        absent = [(b.seed, b.status) for _, b in pairs if b.status not in ("done", "diverged")]
-        words = ", ".join(f"seed {seed} {status}" for seed, status in absent)
-        return replace(cell, verdict="undecided", why=f"incomplete ({words}): run the suite to its end"), ()
-    if cell.bits:
-        return _whole(replace(cell, why="bit-equal"), old, now), ()
-    return cell, values
+    cell = replace(cell, accepted=means[0], found=means[1], bits=bits)
+    if gap := _gap(pairs):
+        return replace(cell, verdict=gap[0], why=gap[1], became=gap[2]), {}
+    return _whole(replace(cell, why="bit-equal"), old, now) if bits else cell, scored
+
+
+def _gap(pairs: Sequence[tuple[Outcome, Outcome]]) -> tuple[Verdict, str, Became] | None:
+    """The verdict on a cell of which a run or a score is not there, None where all are."""
+    if diverged := [b.seed for a, b in pairs if a.status == "done" and b.status == "diverged"]:
+        return "drift", f"diverged at seed {_listed(diverged)}", "regressed"
+    if lost := [b.seed for a, b in pairs if b.status == "done" and a.score is not None and b.score is None]:
+        return "drift", f"the score of seed {_listed(lost)} is null now", "missing"
+    if absent := [f"seed {b.seed} {b.status}" for _, b in pairs if b.status not in ("done", "diverged")]:
+        return "undecided", f"incomplete ({', '.join(absent)}): run the suite to its end", "missing"
+    if nulls := [a.seed for a, b in pairs if a.status == b.status == "done" and a.score is None]:
+        return "undecided", f"seed {_listed(nulls)} was accepted without a score: accept again", "missing"
+    return None
 
 
 def _whole(cell: CellDrift, old: Cell, now: Cell | None) -> CellDrift:
     """A cell passes only if every accepted seed was run again, so that no seed is dropped silently."""
     gone = [seed for seed in old.outcomes if now is not None and seed not in now.outcomes]
-    if cell.verdict != "pass" or not gone:
+    if cell.verdict not in ("pass", "not certified") or not gone:
         return cell
-    return replace(cell, verdict="undecided", why=f"{cell.why}, but accepted seed {_listed(gone)} was not run")
+    why = f"{cell.why}, but accepted seed {_listed(gone)} was not run"
+    return replace(cell, verdict="undecided", why=why, became="missing")
 
 
 def _conclude(cell: CellDrift, judged: Judged | None, exact: bool) -> CellDrift:
     """The cell's verdict from its statistics."""
     if cell.why:
         return cell
-    cell = replace(cell, judged=judged)
-    if exact and cell.bits_expected:
-        return replace(cell, verdict="drift", why="bits differ where they must repeat")
-    if judged is None:
-        return replace(cell, why="equal scores, other bits")
-    moved = cell.moved or 0.0
-    if cell.causes == ("nothing",) and moved < 0 and moved <= -cell.margin:
-        return replace(cell, verdict="drift", why="fell by the margin, and nothing recorded changed")
-    if judged.verdict == "pass" and judged.risen <= ALPHA and moved > cell.margin:
-        return replace(cell, why="higher than accepted: accept anew if meant")
-    words = {"drift": "fell", "pass": "no fall of the margin", "undecided": "cannot rule out a fall of the margin"}
-    return replace(cell, verdict=judged.verdict, why=words[judged.verdict])
+    fallen, must_repeat = judged is not None and judged.mean < 0, exact and cell.bits_expected
+    if judged is None and not must_repeat:
+        return replace(cell, why="equal scores, other bits" if cell.accepted is not None else "diverged, as accepted")
+    became: Became = "improved" if judged and judged.higher else "unchanged"
+    cell = replace(cell, judged=judged, became=became)
+    if judged is None or must_repeat:
+        became = "regressed" if fallen else became
+        return replace(cell, verdict="drift", why="bits differ where they must repeat", became=became)
+    if cell.causes == ("nothing",) and fallen and judged.mean <= ROUNDING - cell.margin:
+        return replace(
+            cell, verdict="drift", why="fell by the margin, and nothing recorded changed", became="regressed"
+        )
+    if judged.verdict == "undecided":
+        return replace(cell, verdict="not certified", why="not certified by itself")
+    became = "regressed" if judged.verdict == "drift" else became
+    return replace(cell, verdict=judged.verdict, why=in_words(judged), became=became)
 
 
 def _notes(old: Cell, now: Cell, pairs: Sequence[tuple[Outcome, Outcome]]) -> tuple[str, ...]:
@@ -281,8 +263,3 @@ def _notes(old: Cell, now: Cell, pairs: Sequence[tuple[Outcome, Outcome]]) -> tu
 
 def _listed(seeds: Sequence[int]) -> str:
     return ", ".join(map(str, seeds))
-
-
-def _mean(outcomes: Sequence[Outcome]) -> float | None:
-    scores = [o.score for o in outcomes if o.score is not None]
-    return sum(scores) / len(scores) if scores else None

@@ -14,17 +14,20 @@ Markdown, HTML or GitHub would read as markup; XML loses the characters that XML
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from reports.drift.attribution import Change, by_kind
-from reports.drift.baseline import NoBaseline, load_baseline, snapshot
-from reports.drift.compare import WORST_FIRST, CellDrift, Drift, Judged, compare
+from reports.drift.baseline import NoBaseline, load_baseline
+from reports.drift.compare import WORST_FIRST, CellDrift, Drift, compare
+from reports.drift.judging import Judged
+from reports.drift.macros import MacroDrift
+from reports.drift.sentences import conclusion, environments, in_words, macro_sentence, sentence, where
+from reports.drift.snapshot import snapshot
 from reports.statistics.significance import ALPHA
 from reports.words import decimals
 from results.format.errors import ReportError
@@ -76,60 +79,12 @@ def lines(found: Drift) -> list[str]:
         if ratio.warn:
             own = f"{ratio.found:.2f} of fine-tuning's throughput, accepted {ratio.accepted:.2f}"
             said.append(f"warning: {ratio.cell} trains at {own}")
+    said += [
+        f"{macro.name}: {macro_sentence(macro)}" for macro in found.macros if macro.judged or macro.verdict != "pass"
+    ]
     if found.changed:
-        said.append(f"changed since it was accepted: {_where(found)}")
+        said.append(f"changed since it was accepted: {where(found)}")
     return [text(line, 2000) for line in [*said, conclusion(found)]]
-
-
-def conclusion(found: Drift) -> str:
-    """One sentence."""
-    words = {
-        "pass": "pass: no cell fell",
-        "drift": "drift: mend it, or accept a new baseline and say why in LOG.md",
-        "undecided": "undecided: a fall of the margin cannot be ruled out",
-        "not comparable": "no comparable baseline: accept one under these conditions",
-    }[found.verdict]
-    counts = {verdict: sum(cell.verdict == verdict for cell in found.cells) for verdict in WORST_FIRST}
-    listed = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
-    family = f", Holm over {found.family} cells whose scores differ" if found.family else ""
-    return f"{found.suite}: {words} ({listed or 'no cell compared'}{family})"
-
-
-def sentence(cell: CellDrift) -> str:
-    """A cell's verdict, its numbers and what changed with it."""
-    parts = [cell.verdict if cell.verdict != "pass" else "", cell.why]
-    said = [": ".join(part for part in parts if part)]
-    if cell.accepted is not None and cell.found is not None:
-        said.append(f"{cell.accepted:.2f} accepted, {cell.found:.2f} now ({cell.found - cell.accepted:+.2f})")
-    if cell.judged is not None:
-        said.append(_evidence(cell.judged, cell.margin))
-    said += cell.notes
-    if cell.changed:
-        said.append(f"changed with it: {in_words(cell.changed)}")
-    elif "nothing" in cell.causes:
-        said.append("nothing recorded changed with it: look for what is not recorded, or for chance in the run")
-    return "; ".join(said)
-
-
-def in_words(changed: Iterable[Change]) -> str:
-    """Changes by kind; at most four of one kind are named."""
-    said = []
-    for kind, found in by_kind(changed).items():
-        more = f" and {len(found) - 4} more" if len(found) > 4 else ""
-        said.append(f"{kind} ({', '.join(change.words.removeprefix(kind + ' ') for change in found[:4])}{more})")
-    return ", ".join(said)
-
-
-def _where(found: Drift) -> str:
-    """The kinds of change over all cells, each with its arms unless it concerns every arm."""
-    said = []
-    every = {cell.arm for cell in found.cells}
-    for kind in by_kind(found.changed):
-        arms = {cell.arm: None for cell in found.cells if kind in cell.causes}
-        of = "" if set(arms) == every else f" of {', '.join(arms)}"
-        once = dict.fromkeys(change.words for change in found.changed if change.kind == kind)
-        said.append(f"{kind}{of} ({'; '.join(once).removeprefix(kind + ' ')})" if len(once) == 1 else f"{kind}{of}")
-    return ", ".join(said)
 
 
 def document(found: Drift) -> dict[str, Any]:
@@ -137,6 +92,7 @@ def document(found: Drift) -> dict[str, Any]:
     return {
         "schema": 1, "suite": found.suite, "outcome": found.verdict, "exit_code": found.exit_code,
         "conclusion": conclusion(found), "alpha": ALPHA, "family": found.family, "exact": found.exact,
+        "counts": found.counts, "macros": [_macro(macro) for macro in found.macros],
         "notes": list(found.notes), "changed": [asdict(change) for change in found.changed],
         "cells": [_cell(cell) for cell in _worst_first(found)], "new": list(found.new),
         "speed": [asdict(speed) for speed in found.speed],
@@ -145,11 +101,15 @@ def document(found: Drift) -> dict[str, Any]:
 
 
 def markdown(found: Drift) -> str:
-    """A summary for a pull request: the conclusion and one table, cells that moved first, bit-equal ones counted."""
-    rows = [_row(cell) for cell in _worst_first(found) if not _quiet(cell)]
+    """A summary for a pull request: counts, conclusion, environments, one table with what moved first."""
+    rows = [_macro_row(macro) for macro in _worst_macros(found)]
+    rows += [_row(cell) for cell in _worst_first(found) if not _quiet(cell)]
     rows += [(name, "new", "", "", "", "", "no accepted run", "") for name in found.new]
     equal = sum(_quiet(cell) for cell in found.cells)
-    said = [f"### Drift: {_md(conclusion(found))}", ""]
+    words = ("improved", "regressed", "unchanged", "new", "missing")
+    counts = ", ".join(f"{found.counts[word]} {word}" for word in words)
+    unlike = f", {found.counts['not comparable']} not comparable" if found.counts["not comparable"] else ""
+    said = [f"### Drift: {counts}{unlike}", "", _md(conclusion(found)), "", _md(environments(found)), ""]
     said += [f"- {_md(note)}" for note in found.notes]
     if rows:
         said.append("| cell | verdict | accepted | now | difference | margin | why | changed with it |")
@@ -159,13 +119,18 @@ def markdown(found: Drift) -> str:
     if equal:
         said.append(f"{equal} of {len(found.cells)} cells are bit-equal to the accepted runs.")
     for s in found.speed:
-        if s.found:
-            ratios = f"{_md(_ratio(s.accepted))} accepted, {_md(_ratio(s.found))} now"
-            said.append(f"- speed-up at {_md(s.condition)}: {ratios}{', **slower**' if s.drift else ''}")
+        now = f"{_md(_ratio(s.found))} now" if s.found else f"**{_md(s.words)}**" if s.missing else _md(s.words)
+        slower = ", **slower**" if s.drift else ""
+        said.append(f"- speed-up at {_md(s.condition)}: {_md(_ratio(s.accepted))} accepted, {now}{slower}")
     for t in found.throughput:
         if t.warn:
             said.append(f"- throughput of {_md(t.cell)} fell from {t.accepted:.2f} to {t.found:.2f} of fine-tuning's")
     return "\n".join(said) + "\n"
+
+
+def _macro_row(macro: MacroDrift) -> tuple[str, ...]:
+    scores = f"{macro.accepted:.2f}", f"{macro.found:.2f}", f"{macro.moved:+.2f}"
+    return macro.name, macro.verdict, *scores, f"{macro.margin:g}", macro.why, ""
 
 
 def _row(cell: CellDrift) -> tuple[str, ...]:
@@ -176,24 +141,22 @@ def _row(cell: CellDrift) -> tuple[str, ...]:
 
 
 def junit(found: Drift) -> bytes:
-    """JUnit XML: drift is a failure, and undecided and not comparable are errors, so that none of them looks passed."""
+    """JUnit XML: drift is a failure, and undecided and not comparable are errors, so that none of them looks passed.
+
+    A cell that is not certified by itself is marked as skipped.
+    """
     suite = ET.Element("testsuite", name=_xml(f"drift {found.suite}"))
+    room = f"drift.{found.suite}"
+    for macro in found.macros:
+        _case(suite, f"{room}.macro", macro.name, macro.verdict, macro.why, macro_sentence(macro))
     for cell in found.cells:
-        case = ET.SubElement(suite, "testcase", classname=_xml(f"drift.{found.suite}"), name=_xml(cell.name))
-        if cell.verdict != "pass":
-            tag = "failure" if cell.verdict == "drift" else "error"
-            inner = ET.SubElement(case, tag, type=_xml(cell.verdict), message=_xml(cell.why))
-            inner.text = _xml(sentence(cell))
+        _case(suite, room, cell.name, cell.verdict, cell.why, sentence(cell))
     for speed in found.speed:
-        room = f"drift.{found.suite}.speed"
-        case = ET.SubElement(suite, "testcase", classname=_xml(room), name=_xml(speed.condition))
-        if speed.drift:
-            ET.SubElement(case, "failure", type="drift", message=_xml(speed.words))
-        elif speed.found is None:
-            ET.SubElement(case, "skipped", message=_xml(speed.words))
+        verdict = "not certified" if speed.found is None and not speed.missing else speed.verdict
+        _case(suite, f"{room}.speed", speed.condition, verdict, speed.words, speed.words)
     if found.verdict != "pass" and not found.cells:
-        case = ET.SubElement(suite, "testcase", classname=_xml(f"drift.{found.suite}"), name="baseline")
-        ET.SubElement(case, "error", type=_xml(found.verdict), message=_xml("; ".join(found.notes)))
+        why = "; ".join(found.notes)
+        _case(suite, room, "baseline", found.verdict, why, why)
     suite.set("tests", str(len(suite)))
     for count, tag in {"failures": "failure", "errors": "error", "skipped": "skipped"}.items():
         suite.set(count, str(len(suite.findall(f"*/{tag}"))))
@@ -203,8 +166,22 @@ def junit(found: Drift) -> bytes:
     return bytes(ET.tostring(root, encoding="utf-8", xml_declaration=True)) + b"\n"
 
 
+def _case(suite: ET.Element, room: str, name: str, verdict: str, why: str, sentences: str) -> None:
+    case = ET.SubElement(suite, "testcase", classname=_xml(room), name=_xml(name))
+    if verdict != "pass":
+        tag = {"drift": "failure", "not certified": "skipped"}.get(verdict, "error")
+        inner = ET.SubElement(case, tag, type=_xml(verdict), message=_xml(why))
+        inner.text = _xml(sentences)
+
+
 def _worst_first(found: Drift) -> list[CellDrift]:
     return sorted(found.cells, key=lambda cell: (WORST_FIRST.index(cell.verdict), cell.bits))
+
+
+def _worst_macros(found: Drift) -> list[MacroDrift]:
+    """The arms whose scores differ or cannot be compared."""
+    open_ = [macro for macro in found.macros if macro.judged is not None or macro.verdict != "pass"]
+    return sorted(open_, key=lambda macro: WORST_FIRST.index(macro.verdict))
 
 
 def _quiet(cell: CellDrift) -> bool:
@@ -212,27 +189,32 @@ def _quiet(cell: CellDrift) -> bool:
     return cell.verdict == "pass" and cell.bits and not cell.notes
 
 
-def _evidence(judged: Judged, margin: float) -> str:
-    spread = f"sd {judged.sd:.2f}, " if judged.sd > 0 else "no spread, "
-    said = f"n = {judged.n}, {spread}one-sided p = {judged.p:.3g}, Holm {judged.adjusted:.3g}, margin {margin:g}"
-    if judged.verdict != "undecided":
-        return said
-    if judged.needed:
-        return f"{said}; {judged.needed} seeds would decide it at this spread"
-    return said + ("; no number of seeds would decide it" if judged.sd > 0 else "; more seeds are needed for a spread")
-
-
 def _cell(cell: CellDrift) -> dict[str, Any]:
-    judged = cell.judged
-    statistics = None if judged is None else {
-        "n": judged.n, "mean": judged.mean, "sd": judged.sd, "p": judged.p, "p_holm": judged.adjusted,
-        "p_rise_holm": judged.risen, "low": judged.low if judged.sd > 0 else None, "seeds_needed": judged.needed,
-    }  # fmt: skip
     return {
-        "task": cell.task, "arm": cell.arm, "outcome": cell.verdict, "why": cell.why, "seeds": list(cell.seeds),
+        "task": cell.task, "arm": cell.arm, "outcome": cell.verdict, "why": cell.why, "became": cell.became,
+        "seeds": list(cell.seeds),
         "accepted": cell.accepted, "found": cell.found, "difference": cell.moved, "margin": cell.margin,
         "bit_equal": cell.bits, "bits_expected": cell.bits_expected, "causes": list(cell.causes),
-        "changed": [asdict(change) for change in cell.changed], "notes": list(cell.notes), "statistics": statistics,
+        "changed": [asdict(change) for change in cell.changed], "notes": list(cell.notes),
+        "statistics": _statistics(cell.judged),
+    }  # fmt: skip
+
+
+def _macro(macro: MacroDrift) -> dict[str, Any]:
+    return {
+        "arm": macro.arm, "outcome": macro.verdict, "why": macro.why, "tasks": list(macro.tasks),
+        "planned": list(macro.planned), "seeds": list(macro.seeds), "accepted": macro.accepted, "found": macro.found,
+        "difference": macro.moved, "margin": macro.margin, "statistics": _statistics(macro.judged),
+    }  # fmt: skip
+
+
+def _statistics(judged: Judged | None) -> dict[str, Any] | None:
+    if judged is None:
+        return None
+    return {
+        "n": judged.n, "mean": judged.mean, "sd": judged.sd, "p": judged.p, "p_holm": judged.adjusted,
+        "p_rise_holm": judged.risen, "low": judged.low if math.isfinite(judged.low) else None,
+        "seeds_needed": judged.needed,
     }  # fmt: skip
 
 

@@ -5,16 +5,17 @@
 
 Speed-up is a property of device, batch and length, so only equal conditions on devices of one name are compared. Whole
 intervals are compared, not points: two timings of the same two models on a shared 2-core machine gave intervals of 1.27
-to 1.94. Throughput ratios come from single runs on a machine that may do other work; they warn and never fail a change.
+to 1.94. A condition that is not timed any more leaves the suite undecided. Throughput ratios come from single
+runs on a machine that may do other work; they warn and never fail a change.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from reports.drift.baseline import Cell
+from reports.drift.snapshot import Cell
 from reports.timing.matrix import variant_of
 from results.format.documents.codec import keys
 from results.format.documents.speed import Condition, Setting, Summary
@@ -22,17 +23,25 @@ from results.format.documents.speed import Condition, Setting, Summary
 Timing = Condition | Summary
 SPEED_MARGIN = 0.05
 THROUGHPUT_MARGIN = 0.25
+SHAPE = ("batch_size", "length", "predecessor_layers", "successor_layers")
+Interval = tuple[float, float, float]  # the ratio, and the ends of its interval
 
 
 @dataclass(frozen=True)
 class SpeedDrift:
-    """One accepted timing condition; `found` is None where it was not timed again."""
+    """One accepted timing condition. `found` is None where it was not timed again; `missing`: on no device at all."""
 
     condition: str
-    accepted: tuple[float, float, float]
-    found: tuple[float, float, float] | None
+    accepted: Interval
+    found: Interval | None
     drift: bool
     words: str
+    missing: bool = False
+
+    @property
+    def verdict(self) -> Literal["pass", "drift", "undecided"]:
+        """What it makes of the suite's verdict."""
+        return "drift" if self.drift else "undecided" if self.missing else "pass"
 
 
 @dataclass(frozen=True)
@@ -48,17 +57,27 @@ class ThroughputDrift:
 def compare_speed(accepted: Sequence[Timing], new: Sequence[Timing]) -> tuple[SpeedDrift, ...]:
     """Compare every accepted condition that has an interval with the same condition of the new results."""
     now = {_key(condition): _interval(condition) for condition in new}
-    found = []
-    for condition in accepted:
-        old, again = _interval(condition), now.get(_key(condition))
-        if old is None:
-            continue
-        drift = again is not None and again[2] < old[1] * (1 - SPEED_MARGIN)
-        words = "slower" if drift else "no fall of 5 %"
-        if again is None:
-            words = "not timed under this condition on this device" if new else "not timed"
-        found.append(SpeedDrift(_name(condition), old, again, drift, words))
-    return tuple(found)
+    return tuple(
+        _compared(condition, old, now.get(_key(condition)), new)
+        for condition in accepted
+        if (old := _interval(condition)) is not None
+    )
+
+
+def _compared(condition: Timing, old: Interval, again: Interval | None, new: Sequence[Timing]) -> SpeedDrift:
+    name = _name(condition)
+    if again is not None:
+        drift = again[2] < old[1] * (1 - SPEED_MARGIN)
+        return SpeedDrift(name, old, again, drift, "slower" if drift else "no fall of 5 %")
+    if any(_is_elsewhere(condition, other) for other in new):
+        return SpeedDrift(name, old, None, False, "timed on another device, so not compared")
+    return SpeedDrift(name, old, None, False, "not timed any more: time it again or accept anew", missing=True)
+
+
+def _is_elsewhere(condition: Timing, other: Timing) -> bool:
+    """Whether the same models and shape were timed on another device."""
+    alike = all(getattr(condition, name) == getattr(other, name) for name in SHAPE)
+    return alike and condition.device_name != other.device_name and _interval(other) is not None
 
 
 def compare_throughput(
@@ -86,7 +105,7 @@ def _name(condition: Timing) -> str:
     return f"{layers}, {shape}, {where}"
 
 
-def _interval(condition: Timing) -> tuple[float, float, float] | None:
+def _interval(condition: Timing) -> Interval | None:
     values = (condition.ratio, condition.ratio_low, condition.ratio_high)
     ratio, low, high = (float(value) if isinstance(value, (int, float)) else None for value in values)
     return None if ratio is None or low is None or high is None else (ratio, low, high)

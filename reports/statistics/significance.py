@@ -26,6 +26,7 @@ ALPHA = 0.05
 EXACT = 16  # up to this n all 2**n signs are tried, above it DRAWS random ones
 DRAWS = 100_000
 FEW_DF = 20
+ROUNDING = 1e-9  # scores (0 to 100) that differ by less than this are equal
 MOST_SEEDS = 1000  # a question that needs more seeds than this counts as not decidable by seeds
 
 
@@ -148,9 +149,9 @@ def moderated(
     if (n == 0).any():
         raise ValueError("a cell without values cannot be tested; leave it out and say so")
     mean = np.array([cell.mean() for cell in cells])
-    variance = np.array([cell.var(ddof=1) if cell.size > 1 else 0.0 for cell in cells])
+    spread = np.array([variance_of(cell) for cell in cells])
     labels = list(groups) if groups is not None else [0] * len(cells)
-    posterior, total, prior, prior_df = _shrunk(variance, n - 1, labels)
+    posterior, total, prior, prior_df = _shrunk(spread, n - 1, labels)
     known = (posterior > 0) & (total > 0)
     flat = np.where(mean == 0, 0.0, np.copysign(np.inf, mean))
     statistic = np.divide(mean, np.sqrt(posterior / n), out=flat, where=known)
@@ -158,6 +159,18 @@ def moderated(
     for i in np.flatnonzero(~known):
         p[i] = sign_flip(cells[i], alternative).p
     return Moderated(mean, np.sqrt(posterior), statistic, total, p, prior_df, np.sqrt(prior))
+
+
+def variance_of(values: ArrayLike) -> float:
+    """The variance (ddof 1) of scores or their differences; 0 for one value, and where they differ by rounding only.
+
+    Scores are multiples of 1 / examples, so seeds often differ by the same number of examples. Floats then leave a
+    spread of 1e-14, which a t test would take for certainty.
+    """
+    array = _finite(values)
+    if array.size < 2 or np.ptp(array) <= ROUNDING * max(1.0, float(np.abs(array).max())):
+        return 0.0
+    return float(array.var(ddof=1))
 
 
 def _shrunk(variance: Floats, df: Floats, labels: Sequence[Hashable]) -> tuple[Floats, Floats, Floats, float]:

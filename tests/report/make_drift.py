@@ -7,9 +7,10 @@ import json
 from reports import read
 from reports.drift.baseline import freeze
 from reports.drift.output import check
-from tests.report.make_results import make_results, score
+from tests.report.make_results import make_results, number, score
 
 TASKS, ARMS, SEEDS = ("cola", "rte"), ("predecessor", "finetune", "kd", "theseus"), (1, 2, 3, 4, 5, 6)
+ELSEWHERE = {"device_name": "another"}  # a manifest of runs whose bits need not repeat
 
 
 def made(folder, **changes):
@@ -28,3 +29,9 @@ def write_baseline(folder, path, margins=None):
 def shifted(task, arm, points):
     """Scores of one cell moved by `points`, a little differently for each seed."""
     return {(task, arm, seed): score(task, arm, seed) + points + 0.1 * (seed % 3) for seed in SEEDS}
+
+
+def noisy(tasks, arms, seeds, sd=2.0):
+    """Scores of all cells, each moved by its own noise."""
+    keys = [(task, arm, seed) for task in tasks for arm in arms for seed in seeds]
+    return {key: score(*key) + number("again", *key).gauss(0, sd) for key in keys}

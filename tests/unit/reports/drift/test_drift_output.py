@@ -9,7 +9,7 @@ import pytest
 
 from reports import ReportError
 from reports.drift.output import document, junit, markdown, publish
-from tests.report.make_drift import checked, made, shifted
+from tests.report.make_drift import ARMS, ELSEWHERE, SEEDS, TASKS, checked, made, noisy, shifted, write_baseline
 
 HOSTILE = '| <script>alert(1)</script> [x](javascript:1) `a` & ]]> @all \x00\x1b[31m \u202e "quoted"'
 
@@ -31,10 +31,10 @@ def test_hostile_text_stays_text_in_xml(tmp_path, accepted):
     root = ET.fromstring(junit(hostile(tmp_path, accepted)))
     suite = root.find("testsuite")
     cases = suite.findall("testcase")
-    assert len(cases) == int(suite.get("tests")) == 8 + 2
+    assert len(cases) == int(suite.get("tests")) == 8 + 4 + 2  # cells, macros, timings
     failed = [case.get("name") for case in cases if case.find("failure") is not None]
-    assert failed == ["rte kd"]
-    assert "<script>" in next(case.find("failure").text for case in cases if case.find("failure") is not None)
+    assert failed == ["macro kd", "rte kd"]
+    assert "<script>" in [case.find("failure").text for case in cases if case.find("failure") is not None][1]
     assert not any(ord(c) < 32 and c not in "\t\n\r" for c in ET.tostring(root, encoding="unicode"))
 
 
@@ -50,8 +50,31 @@ def test_markdown_puts_what_changed_first_and_counts_the_rest(tmp_path, accepted
     folder = made(tmp_path / "now", scores=shifted("rte", "kd", -8) | shifted("cola", "kd", 8),
                   manifest={"code_hash": "another"})  # fmt: skip
     rows = [line for line in markdown(checked(folder, accepted)).splitlines() if line.startswith("| ")][2:]
-    assert [row.split(" | ")[:2] for row in rows] == [["| rte kd", "drift"], ["| cola kd", "pass"]]
+    assert [row.split(" | ")[:2] for row in rows] == [
+        ["| macro kd", "pass"], ["| rte kd", "drift"], ["| cola kd", "pass"]
+    ]  # fmt: skip
     assert "6 of 8 cells are bit-equal" in markdown(checked(folder, accepted))
+
+
+def test_a_summary_begins_with_the_counts_and_says_whether_the_environments_differ(tmp_path, accepted):
+    elsewhere = {"device_name": "another", "lock_hash": "another"}
+    folder = made(tmp_path / "now", arms=(*ARMS[:-1], "pkd"), manifest=elsewhere,
+                  scores=shifted("rte", "kd", -8) | shifted("cola", "kd", 8))  # fmt: skip
+    first, *rest = markdown(checked(folder, accepted)).splitlines()
+    assert first == "### Drift: 1 improved, 1 regressed, 4 unchanged, 2 new, 2 missing"
+    said = next(line for line in rest if line.startswith("The environments differ"))
+    assert "lock (hash 10c4 -&#62; another), device (name one 80 GB accelerator -&#62; another)" in said
+    same = markdown(checked(tmp_path / "accepted", accepted))
+    assert same.startswith("### Drift: 0 improved, 0 regressed, 8 unchanged, 0 new, 0 missing\n")
+    assert "The environments are the same" in same
+
+
+def test_a_cell_that_is_not_certified_by_itself_is_skipped_in_xml_and_is_not_an_error(tmp_path):
+    path = write_baseline(made(tmp_path / "then"), tmp_path / "b.json", {"macro": 8.0})
+    now = made(tmp_path / "now", scores=noisy(TASKS, ARMS, SEEDS, sd=5.0), manifest=ELSEWHERE)
+    xml = junit(checked(now, path)).decode()
+    assert 'errors="0"' in xml
+    assert '<skipped type="not certified" message="not certified by itself">' in xml
 
 
 def test_the_document_is_json_and_complete(tmp_path, accepted):
@@ -63,6 +86,10 @@ def test_the_document_is_json_and_complete(tmp_path, accepted):
     assert first["statistics"]["p_holm"] < 0.05
     assert first["changed"] == [{"kind": "code", "fact": "code_hash", "before": "c0de", "after": "another"}]
     assert len(value["cells"]) == 8
+    assert value["counts"] == {
+        "improved": 0, "regressed": 1, "unchanged": 7, "missing": 0, "not comparable": 0, "new": 0
+    }  # fmt: skip
+    assert [(m["arm"], m["outcome"]) for m in value["macros"] if m["statistics"]] == [("kd", "drift")]
 
 
 def test_the_summary_of_a_github_job_is_appended_to(tmp_path, accepted, monkeypatch):

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from reports.drift.compare import judge
+from reports.drift.judging import judge
+from tests.report.drift_studies import ARMS, ONE, UNLIKE, study
+from tests.report.drift_studies import TASKS as STUDY_TASKS
 
 CELLS, STUDIES, SEEDS = 32, 2_000, 6
 FALLEN = 16  # in the middle: of a task neither quiet nor noisy
@@ -100,6 +102,40 @@ def test_the_same_shift_in_every_seed_is_not_certainty():
     assert (found.verdict, found.p) == ("undecided", 0.125)
 
 
+@pytest.mark.parametrize("n", [2, 3, 6])
+def test_a_spread_that_is_rounding_is_no_spread(n):
+    """Seeds that differ by one example of 277 each: floats leave 1e-14 between them."""
+    tied = [100 * right / 277 - 100 * (right + 1) / 277 for right in range(170, 170 + n)]
+    assert 0 < np.ptp(tied) < 1e-12
+    found = judge([tied], [0.2])[0]
+    assert (found.sd, found.p) == (0.0, 0.5**n)
+    assert found.verdict == ("drift" if n == 6 else "undecided")  # 6 of 6 is a sign test at 1.6 %
+    beside = judge([tied, [1.0, -1.5, 0.5], [-0.7, 0.9, 0.1]], [0.2] * 3)[0]
+    assert beside.p > 0.05
+
+
+def test_no_change_but_rounding_is_a_pass_only_with_a_spread_or_five_seeds():
+    assert judge([[1e-14, -1e-14, 2e-14]], [1.0])[0].verdict == "undecided"
+    assert judge([[1e-14, -1e-14, 2e-14, 0.0, 1e-14]], [1.0])[0].verdict == "pass"
+
+
+@pytest.mark.parametrize(
+    ("values", "verdict", "higher"),
+    [
+        ([4.0, 4.0, 4.0], "pass", True),
+        ([4.0, 4.0], "pass", True),
+        ([0.5, 9.0], "undecided", False),  # two seeds, and not both by the margin
+        ([0.5, 9.0, 1.0], "pass", False),  # no fall; that it rose by the margin is not shown
+        ([0.5, 9.0, -1.0], "undecided", False),
+        ([2.5, 9.0], "pass", False),
+        ([4.0], "undecided", False),  # one seed shows no spread
+    ],
+)
+def test_higher_in_every_seed_rules_out_a_fall(values, verdict, higher):
+    found = judge([values], [2.0])[0]
+    assert (found.verdict, found.higher) == (verdict, higher)
+
+
 def test_no_differences_are_no_cells():
     assert judge([], []) == []
 
@@ -111,3 +147,45 @@ def test_a_task_without_any_spread_of_its_own_borrows_from_all():
     fell, stood = (judge([*cells, [change]], [5.0] * 6, tasks)[-1] for change in (-30.0, -0.25))
     assert (fell.verdict, stood.verdict) == ("drift", "pass")
     assert fell.p < 1e-6
+
+
+# The gate: 8 tasks x 4 arms, through `compare`. docs/drift.md has the table.
+
+
+def shares(n, spread, falls=None, studies=300):
+    """How often a suite passes, and how often it drifts; `falls` draws what truly falls."""
+    rng = np.random.default_rng([n, studies])
+    codes = [study(rng, n, spread, falls(rng) if falls else None).exit_code for _ in range(studies)]
+    return codes.count(0) / studies, codes.count(1) / studies
+
+
+def one_arm(rng):
+    """Two points in the macro of one arm: every task falls by two."""
+    arm = rng.choice(ARMS)
+    return {(task, arm): 2.0 for task in STUDY_TASKS}
+
+
+def one_cell(rng):
+    return {(rng.choice(STUDY_TASKS), rng.choice(ARMS)): 6.0}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "spread"), [("one spread", ONE), ("a spread per task", UNLIKE)])
+@pytest.mark.parametrize("n", [6, 10])
+def test_the_gate_passes_what_is_unchanged_and_finds_what_fell(name, spread, n):
+    """At paired differences of 2 points sd; `UNLIKE` has 0.3 to 4 by task."""
+    passed, alarms = shares(n, spread)
+    assert passed >= 0.9
+    assert alarms <= 0.05
+    assert shares(n, spread, one_arm)[1] >= 0.9
+    assert shares(n, spread, one_cell)[1] >= 0.8
+
+
+@pytest.mark.slow
+def test_three_seeds_are_too_few_for_the_gate():
+    """What docs/drift.md says of them: four in five unchanged suites pass, seven in ten falls are found."""
+    passed, alarms = shares(3, ONE)
+    assert 0.7 <= passed < 0.9
+    assert alarms <= 0.06
+    assert 0.65 <= shares(3, ONE, one_arm)[1] < 0.9
+    assert 0.65 <= shares(3, ONE, one_cell)[1] < 0.9
