@@ -1,7 +1,7 @@
 """The macro of each arm: the mean over its tasks, new minus accepted, seed by seed.
 
-    drawn = macro_of(arm, cells, margin)         # None where nothing can be paired
-    settle(drawn, judged)                        # MacroDrift: the verdict
+    drawn = macro_of(arm, tasks, cells, margin, once)      # None where nothing can be paired
+    settle(drawn, judged, bits)                            # MacroDrift: the verdict
 
 There is one macro for each arm and not one for all of them, because a change of one method moves one arm. An arm whose
 cells repeat bit for bit passes, and a cell that repeats adds nothing to the spread of the others.

@@ -19,13 +19,13 @@ from scipy import optimize
 
 from reports.drift.snapshot import Cell, Snapshot
 from reports.statistics.cells import MACRO
+from reports.statistics.margins import SMALL_MARGIN, practical_margin
 from reports.statistics.power import power_of_t
 from reports.statistics.significance import ALPHA, MOST_SEEDS, variance_of
 from results.format.errors import ReportError
 from results.format.records import Results
 from results.format.untrusted import shown
 
-LARGE, LARGE_MARGIN, SMALL_MARGIN = 10_000, 1.0, 2.0  # training examples; points (docs/drift.md)
 MACRO_MARGIN, MACRO_STEP = 1.0, 0.25  # points: the tightest margin of a macro, and the steps in which it is widened
 PASSES = 0.9  # the share of unchanged cells that a margin is to let pass
 SUITE_PASSES = 0.95  # the same of suites by their macros; cells that alarm by chance take some of it away
@@ -34,7 +34,7 @@ MOST_LENT = 20.0  # a cell borrows at most this many degrees of freedom
 
 def default_margins(results: Results) -> dict[str, float]:
     """One point for tasks of 10,000 training examples or more; two for smaller tasks, whose seeds differ more."""
-    return {t.name: LARGE_MARGIN if (t.train_examples or 0) >= LARGE else SMALL_MARGIN for t in results.suite.tasks}
+    return {task.name: practical_margin(results.suite, task.name) for task in results.suite.tasks}
 
 
 def read_margins(given: Iterable[str], results: Results) -> dict[str, float]:

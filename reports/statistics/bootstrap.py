@@ -30,12 +30,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from reports.statistics.significance import ALPHA, t_tail
+from reports.statistics.significance import ALPHA, ROUNDING, t_tail
 from results.format.predictions import Answers
 from results.format.scores import Sums
 
 CONFIDENCE = 0.95
-TIE = 1e-6  # points; sums of equal scores differ by about 1e-14, and one example of 10 million by 1e-5
 DRAWS = 10_000
 GROUPS = 2048
 BLOCK = 2**23  # weights held at once: 32 MiB
@@ -186,7 +185,7 @@ def estimated(
     n = len(points)
     if n < 2:
         return None
-    mean, tied = float(np.mean(points)), bool(np.ptp(points) <= TIE)
+    mean, tied = float(np.mean(points)), bool(np.ptp(points) <= ROUNDING)
     seeds = max(0.0 if tied else float(np.var(points, ddof=1)), rounding) / n
     examples = max(0.0, shared, least - seeds)
     if tied and null is not None:
