@@ -177,11 +177,11 @@ def _context(found: Findings, output: Path) -> dict[str, Any]:
 
 
 def _failures(found: Findings) -> dict[str, Any]:
-    """Failure rates by arm and task, and the cells that had a failure with a mean that does not hang on one seed."""
+    """Failure rates by arm and task, and the cells with runs that have no score, with a mean that counts these."""
     tasks = [column for column in found.table.columns if column.name != MACRO]
     rows = {(f.task, f.arm): sections.failure_row(found, f) for f in found.failures}
     grid = [(arm.title, [rows.get((task.name, arm.name)) for task in tasks]) for arm in found.table.arms]
-    failed = [row for row in rows.values() if row["count"]]
+    failed = [rows[f.task, f.arm] for f in found.failures if f.diverged or f.failed]
     return {"failures": grid, "failure_tasks": [task.title for task in tasks], "failed_cells": failed}
 
 
