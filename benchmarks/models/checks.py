@@ -56,7 +56,12 @@ def check_predecessor(folder: str, task: Task, source: EncoderSource) -> str:
             raise SuiteError(f"{place} has {name} {getattr(config, name)}, but the suite's encoder has {own[name]}")
     check_head(config, task, place)
     load_finetuned(path, "eager")
-    return hashlib.sha256((path / WEIGHTS).read_bytes() + (path / "config.json").read_bytes()).hexdigest()
+    return finetuned_hash(path)
+
+
+def finetuned_hash(folder: Path) -> str:
+    """The hash that identifies a given predecessor, over its weights and config."""
+    return hashlib.sha256((folder / WEIGHTS).read_bytes() + (folder / "config.json").read_bytes()).hexdigest()
 
 
 def check_head(config: Any, task: Task, place: str) -> None:

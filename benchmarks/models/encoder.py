@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from benchmarks.base import machine_cache
 from benchmarks.base.code_hash import hash_of
 from benchmarks.base.errors import ROOT, SuiteError
 from benchmarks.base.identity import packages
+from benchmarks.models import contents
 from benchmarks.models.safety import check_folder
 from benchmarks.models.settings import Encoder
 from benchmarks.models.source import EncoderSource
@@ -48,11 +48,8 @@ def find_encoder(encoder: Encoder, own: str | None = None) -> EncoderSource:
             raise SuiteError(f"encoder {encoder.name}: set {where} to its save_pretrained folder, or encoder.revision")
         hashed = f"{encoder.name}@{encoder.revision}"
         return EncoderSource(encoder.name, encoder.name, encoder.revision, hashed, encoder.layers, shape)
-    digest = hashlib.sha256(check_folder(path, encoder.name, encoder.layers, encoder.sha256).encode())
-    for file in sorted(path.iterdir()):  # config and tokenizer; their file names depend on the kind of model
-        if file.suffix in {".json", ".txt", ".model"}:
-            digest.update(file.name.encode() + hashlib.sha256(file.read_bytes()).digest())
-    source = EncoderSource(encoder.name, str(path), None, digest.hexdigest(), encoder.layers)
+    weights = check_folder(path, encoder.name, encoder.layers, encoder.sha256)
+    source = EncoderSource(encoder.name, str(path), None, contents.hash_of(path, weights), encoder.layers)
     _check_loads(source)
     return source
 

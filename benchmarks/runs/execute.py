@@ -21,9 +21,10 @@ from benchmarks.machine import device as devices
 from benchmarks.machine.workers import to_finish
 from benchmarks.models.loading import load_finetuned, load_pretrained
 from benchmarks.plans.run import Run
-from benchmarks.runs import record
+from benchmarks.runs import record, tensor_cache
 from benchmarks.runs.checkpoint import Checkpoints, RunSaver
 from benchmarks.runs.faults import reason
+from benchmarks.runs.inputs import private
 from benchmarks.runs.predecessor_outputs import CachedOutputs, weights_hash
 from benchmarks.runs.store import Store
 from benchmarks.runs.tokens import tokenise
@@ -83,7 +84,10 @@ def execute(run: Run, results: Path, options: RunOptions = RunOptions()) -> Outc
     checkpoints = Checkpoints(store.checkpoints(run), run.id, run.config.settings, options.checkpoint_seconds)
     manifest = Manifest()
     try:
-        outcome, manifest = _train(run, store, folder, checkpoints)
+        tensor_cache.watch()
+        outcome, manifest = _train(private(run, store), store, folder, checkpoints)
+        if damaged := tensor_cache.changed():
+            raise RuntimeError(f"cache/{damaged} was changed while the run read it: run the command again")
     except Diverged as error:
         outcome = Outcome("diverged", str(error))
     except Stopped:

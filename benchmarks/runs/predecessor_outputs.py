@@ -119,11 +119,11 @@ def weights_hash(folder: Path) -> str:
     digest = hashlib.sha256()
     for file in (folder / WEIGHTS, folder / "config.json"):
         found = file.stat()
-        digest.update(_file_hash(file, found.st_mtime_ns, found.st_size))
+        digest.update(_file_hash(file, found.st_ino, found.st_ctime_ns))
     return digest.hexdigest()
 
 
 @lru_cache(maxsize=64)
-def _file_hash(file: Path, modified: int, size: int) -> bytes:
+def _file_hash(file: Path, inode: int, changed: int) -> bytes:
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").digest()

@@ -6,9 +6,10 @@
 Any number of workers share one copy in memory, the system's page cache, and a training set's [CLS] states (6 GB for
 MNLI under BERT-base, five layers) need not even fit into it.
 
-A process that opens a folder for the first time verifies it: it compares files with the hashes in the index (all blocks
-of a small file, a random sample of a large one), and the caller may check values. A folder that fails is removed and
-made again, and the caller learns why.
+A process verifies a file that it has not verified as it is now: it compares the file with the hashes in the index (all
+blocks of a small file, a random sample of a large one), and the caller may check values. A folder that fails is removed
+and made again, and the caller learns why. `changed` says whether a file was written to since it was opened, because a
+mapping shows such a change.
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ BLOCK = 4 * 2**20  # bytes of a file that share a hash
 WHOLE = 256 * 2**20  # bytes; smaller files are verified whole, which takes a fifth of a second with sha256 in hardware
 SAMPLE = 32  # blocks that are verified of a larger file
 
-_opened: set[tuple[str, int]] = set()  # folders that this process verified or wrote, with the inode of the index
+Stamp = tuple[int, int, int]  # inode, size and time of the last change, which no program can set back
+_verified: dict[Path, Stamp] = {}  # files that this process verified or wrote
+_watched: dict[Path, Stamp] = {}  # files that were opened since `watch`
 
 
 @dataclass(frozen=True)
@@ -79,12 +82,26 @@ def stored(
                 shutil.rmtree(path)
         started = time.monotonic()
         _write(path, key, write)
-        _opened.add(_identity(path))
+        _verified.update({file: _stamp(file) for file in path.iterdir()})
         return Stored(_open(path, key, None), time.monotonic() - started, rebuilt)
 
 
-def _identity(path: Path) -> tuple[str, int]:
-    return str(path), (path / INDEX).stat().st_ino
+def watch() -> None:
+    """Begin to watch the files that are opened from now on."""
+    _watched.clear()
+
+
+def changed() -> str | None:
+    """The folder of a watched file that was changed after it was opened; None where all are as they were."""
+    for file, stamp in _watched.items():
+        if file.exists() and _stamp(file) != stamp:
+            return file.parent.name
+    return None
+
+
+def _stamp(file: Path) -> Stamp:
+    found = file.stat()
+    return found.st_ino, found.st_size, found.st_ctime_ns
 
 
 def _open(path: Path, key: dict[str, Any], check: Check | None) -> Arrays:
@@ -93,13 +110,16 @@ def _open(path: Path, key: dict[str, Any], check: Check | None) -> Arrays:
         index = json.loads((path / INDEX).read_text(encoding="utf-8"))
         if index["key"] != json.loads(json.dumps(key)):
             raise Damaged(f"{INDEX} is of another key")
-        first = _identity(path) not in _opened
-        found = {name: _mapping(path / f"{name}.bin", array, first) for name, array in index["arrays"].items()}
+        files = {name: path / f"{name}.bin" for name in index["arrays"]}
+        stamps = {file: _stamp(file) for file in (path / INDEX, *files.values()) if file.exists()}
+        first = any(_verified.get(file) != stamp for file, stamp in stamps.items())
+        found = {name: _mapping(files[name], array, first) for name, array in index["arrays"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Damaged(f"{INDEX} or a file it names cannot be read ({type(error).__name__})") from None
     if first and check is not None and (wrong := check(found)):
         raise Damaged(wrong)
-    _opened.add(_identity(path))
+    _verified.update(stamps)
+    _watched.update(stamps)
     return found
 
 

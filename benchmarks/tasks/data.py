@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -25,6 +26,7 @@ from benchmarks.demo import tasks as demo
 from benchmarks.tasks.settings import Data
 from benchmarks.tasks.table import Task
 from results.format.errors import UserError
+from results.format.untrusted import file_digest
 
 if TYPE_CHECKING:  # they take a second to import, which a plan of checked data saves
     import pandas as pd
@@ -61,13 +63,31 @@ def find_source(task: Task, data: Data) -> Source:
         return Source(task, None, data.dataset, data.revision, f"{data.dataset}@{data.revision}")
     if not Path(folder).is_dir():
         raise SuiteError(f"{task.name}: the data folder {folder} does not exist: correct GLUE_DIR (or data.path)")
-    found = hashlib.sha256()
-    for split in (TRAIN, *task.dev):
-        path = Path(folder) / task.name / f"{split}.parquet"
+    digests = {}
+    for name in (split_file(task, split) for split in splits_of(task)):
+        path = Path(folder) / name
         if not path.is_file():
             raise SuiteError(f"{task.name}: {path} is missing: add it, or leave the task out with --tasks")
-        found.update(split.encode() + hashlib.sha256(path.read_bytes()).digest())
-    return Source(task, folder, data.dataset, None, found.hexdigest())
+        digests[name] = file_digest(path)
+    return Source(task, folder, data.dataset, None, fingerprint(task, digests))
+
+
+def splits_of(task: Task) -> tuple[str, ...]:
+    """The splits that a run reads."""
+    return TRAIN, *task.dev
+
+
+def split_file(task: Task, split: str) -> str:
+    """A split's file, relative to the data folder."""
+    return f"{task.name}/{split}.parquet"
+
+
+def fingerprint(task: Task, digests: Mapping[str, str]) -> str:
+    """One sha256 over the splits, from the sha256 of each file (hexadecimal digits, by `split_file`)."""
+    whole = hashlib.sha256()
+    for split in splits_of(task):
+        whole.update(split.encode() + bytes.fromhex(digests[split_file(task, split)]))
+    return whole.hexdigest()
 
 
 def check_splits(source: Source) -> None:

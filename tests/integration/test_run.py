@@ -376,7 +376,7 @@ def test_a_damaged_cache_is_computed_again_and_the_manifest_says_so(inputs, fini
         if damaged:
             for file in results.glob("cache/outputs-*/logits.bin"):
                 file.write_bytes(bytes(file.stat().st_size))
-            monkeypatch.setattr(tensor_cache, "_opened", set())  # as in another process
+            monkeypatch.setattr(tensor_cache, "_verified", {})  # as in another process
         execute(run, results)
         notes.append(json.loads((results / run.folder / "manifest.json").read_text())["cache_rebuilt"])
         assert {name: (results / run.folder / name).read_bytes() for name in before} == before

@@ -25,7 +25,7 @@ def kept(folder, split, device=tiny.CPU, seed=1):
 
 @pytest.fixture
 def another_process(monkeypatch):
-    return lambda: monkeypatch.setattr(tensor_cache, "_opened", set())
+    return lambda: monkeypatch.setattr(tensor_cache, "_verified", {})
 
 
 @pytest.mark.parametrize("device", [tiny.CPU, tiny.CPU.model_copy(update={"precision": "bfloat16"})], ids=str)

@@ -58,7 +58,7 @@ def test_a_failure_leaves_nothing(tmp_path):
 @pytest.fixture
 def another_process(monkeypatch):
     """Forget what this process has opened, as a process that starts now has."""
-    return lambda: monkeypatch.setattr(tensor_cache, "_opened", set())
+    return lambda: monkeypatch.setattr(tensor_cache, "_verified", {})
 
 
 def folder_of(path):
