@@ -168,6 +168,9 @@ def _run() -> int:
             message = (error.format_message() or "no command given").replace("\n", " ")
             hint = "the suites are benchmarks/suites/*.toml; " if "'SUITE'" in message else ""
             say(f"error: {message} ({hint}see --help)")
+        elif isinstance(error, OSError) and error.filename is not None:
+            # A path that the user gave or that somebody else changed; our own faults have no file's name.
+            say(f"error: {error.filename}: {error.strerror or error}: check the path and its permissions")
         else:
             raise
         return BAD_INPUT

@@ -40,7 +40,9 @@ def planned(asked: Asked) -> Planned:
     for warning in plan.warnings:
         say(f"warning: {warning}")
     runs = plan.select(asked.tasks, asked.methods, asked.seeds)
-    return Planned(plan, runs, Store(asked.results or RESULTS / suite.name))
+    store = Store(asked.results or RESULTS / suite.name)
+    store.belongs_to(suite.name)
+    return Planned(plan, runs, store)
 
 
 def plan_text(asked: Asked, calibrate: bool, as_json: bool) -> str:

@@ -18,13 +18,11 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import uuid
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from results.format.layout import HOST
+from results.format.layout import MACHINE
 
 PROC = Path("/proc")
 ENDED = {"Z", "X"}  # states of a process that has ended and whose parent has not asked for its exit code yet
@@ -34,13 +32,6 @@ def _read(path: Path) -> str:
     with contextlib.suppress(OSError):
         return path.read_text(encoding="utf-8", errors="replace").strip()
     return ""
-
-
-@cache
-def _machine() -> str:
-    """This boot of this machine; `HOST` includes the process-id namespace where that is a container's."""
-    boot = _read(PROC / "sys/kernel/random/boot_id") or f"{uuid.getnode():012x}"
-    return f"{HOST}/{boot}"
 
 
 def _started(pid: int) -> str | None:
@@ -78,7 +69,7 @@ class Owner:
     def of(pid: int | None = None) -> Owner:
         """This process, or another one of this machine."""
         pid = pid or os.getpid()
-        return Owner(_machine(), pid, _started(pid) or "", secrets.token_hex(8))
+        return Owner(MACHINE, pid, _started(pid) or "", secrets.token_hex(8))
 
     @staticmethod
     def read(document: Any) -> Owner | None:
@@ -96,7 +87,7 @@ class Owner:
 
     def gone(self) -> bool:
         """Whether this process has certainly ended. False for a process of another machine."""
-        if self.machine != _machine():
+        if self.machine != MACHINE:
             return False
         try:
             os.kill(self.pid, 0)

@@ -8,11 +8,13 @@ import shutil
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
 from benchmarks.base.errors import SuiteError
 from benchmarks.base.stop import Stopped, lost
+from benchmarks.base.terminal import say
 from benchmarks.plans.run import Plan, Run
 from benchmarks.runs.suite_json import describe
 from benchmarks.tasks.table import AT_CHANCE
@@ -31,6 +33,18 @@ Record = TypeVar("Record")
 def _read(record: type[Record], path: Path) -> Record | None:
     """A document of the results folder, None if it is missing. Raises `ReportError` for a broken one."""
     return from_json(record, load(path), str(path)) if path.is_file() else None
+
+
+def _readable(record: type[Record], path: Path) -> Record | None:
+    """The same, and None for a broken one, which is said once: the run then counts as not there and is made again."""
+    try:
+        return _read(record, path)
+    except ReportError as error:
+        _say_once(f"{error}; until then the run counts as not there")
+        return None
+
+
+_say_once = cache(say)
 
 
 def _no_weights(run: Run, id_: str, result: Outcome | None) -> str:
@@ -60,6 +74,18 @@ class Store:
             why = f"cannot write results to {self.path} ({error.strerror or error})"
             raise SuiteError(f"{why}: choose another folder with --results") from None
 
+    def belongs_to(self, suite: str) -> None:
+        """Raises `SuiteError` if the folder holds the results of another suite, whose plan and timing would be lost."""
+        path = self.path / layout.SUITE
+        if path.exists() and not path.is_file():
+            raise SuiteError(f"{path} is not a file, and the suite's plan is written there: move it away")
+        found = _read(Suite, path)
+        if found is not None and found.name != suite:
+            raise SuiteError(
+                f"{self.path} holds the results of suite {found.name}: give those of {suite} a folder of their own "
+                "(--results)"
+            )
+
     def prepare(self, runs: Iterable[Run]) -> frozenset[str]:
         """Open the folder, and remove what dead workers of this machine and finished runs left behind: half-filled
         folders, and the checkpoints of runs that were killed before they could remove them. Returns the ids of the runs
@@ -74,8 +100,8 @@ class Store:
         return frozenset(run.id for run in settled)
 
     def result(self, run: Run) -> Outcome | None:
-        """The outcome of a run, None for an unfinished one."""
-        return _read(Result, self.path / run.folder / layout.RESULT)
+        """The outcome of a run; None for an unfinished one, and for one whose result cannot be read, which is said."""
+        return _readable(Result, self.path / run.folder / layout.RESULT)
 
     def successor(self, run_folder: str) -> Path:
         """The folder of the weights that a run hands on."""
@@ -102,7 +128,7 @@ class Store:
         for run in runs:
             result = self.result(run)
             if result and result.status == "done":
-                manifest = _read(Manifest, self.path / run.folder / layout.MANIFEST)
+                manifest = _readable(Manifest, self.path / run.folder / layout.MANIFEST)
                 if manifest and manifest.seconds and (own := manifest.seconds.own):
                     found[run.id] = own
         return found
@@ -112,7 +138,7 @@ class Store:
         for id_, place in ((run.predecessor, run.predecessor_folder), (run.start, run.start_folder)):
             if id_ is None or place is None:
                 continue
-            result = _read(Result, self.path / place / layout.RESULT)
+            result = _readable(Result, self.path / place / layout.RESULT)
             if result is None or result.status != "done" or not self.successor(place).is_dir():
                 return _no_weights(run, id_, result)
             # The last checkpoint, because the best of many evaluations may be above chance by luck.
@@ -155,7 +181,7 @@ class Store:
         final.parent.mkdir(parents=True, exist_ok=True)
         filled.chmod(0o755)
         if final.exists():
-            final.rename(self.start() / "earlier")
+            final.rename(self._aside(run, final))
         try:
             place_folder(filled, final)
         except OSError as error:
@@ -164,6 +190,18 @@ class Store:
                 raise Stopped("another runner has finished this run") from None
             raise
         self.discard()
+
+    def _aside(self, run: Run, final: Path) -> Path:
+        """A place for the folder that a finished run replaces: a failed attempt is discarded, and a folder that cannot
+        be read is kept, because it may hold somebody's only copy."""
+        try:
+            if _read(Result, final / layout.RESULT) is not None:
+                return self.start() / "earlier"
+        except ReportError:
+            pass
+        kept = self.path / layout.DAMAGED
+        kept.mkdir(exist_ok=True)
+        return Path(tempfile.mkdtemp(dir=kept, prefix=f"{run.id}-")) / "run"
 
     def discard(self) -> None:
         """Remove the folders that this process began to fill."""

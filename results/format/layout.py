@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import re
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,6 +31,7 @@ CACHE = "cache"
 STAGING = ".partial"
 CHECKPOINTS = ".checkpoints"
 LEASES = ".leases"
+DAMAGED = ".damaged"  # folders of runs whose result cannot be read, moved away when the run was made again
 
 RUN = re.compile(r"([^/]+)/([^/]+)/seed-\d{1,10}-([0-9a-f]{16})")
 FIRST_NAMESPACE = "4026531836"  # the namespace of process ids outside containers, the same on every Linux
@@ -64,6 +66,13 @@ def _namespace() -> str:
     return ""
 
 
-# This machine in names of folders. It includes the namespace, because containers may share their host's name but not
-# its process ids.
-HOST = (re.sub(r"[^A-Za-z0-9]", "", platform.node()) or "here") + _namespace()
+def _boot() -> str:
+    """This boot of this machine: two machines of one host name differ in it, and so do two boots of one machine."""
+    with contextlib.suppress(OSError), open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return re.sub(r"[^0-9a-f]", "", file.read())[:12]
+    return f"{uuid.getnode():012x}"
+
+
+# This machine in names of folders and in leases: only if it is equal does a process id mean the same process. It
+# includes the namespace, because containers may share their host's name and boot but not its process ids.
+MACHINE = f"{re.sub(r'[^A-Za-z0-9]', '', platform.node()) or 'here'}{_namespace()}-{_boot()}"

@@ -52,7 +52,11 @@ def inside(root: Path, relative: object, where: str) -> Path:
     for part in parts:
         slug(part, where)
     path = root / str(relative)
-    if not path.resolve().is_relative_to(root.resolve()):
+    try:
+        within = path.resolve().is_relative_to(root.resolve())
+    except (OSError, RuntimeError):  # a loop of links
+        raise ReportError(f"{path}: its links do not end; remove it or restore it") from None
+    if not within:
         raise ReportError(f"{where}: {shown(relative)} leads out of {root}; results folders may not link elsewhere")
     return path
 
