@@ -6,6 +6,7 @@ docs/suites.md, which `python -m benchmarks.suites.reference` writes.
 
 from __future__ import annotations
 
+import reprlib
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -40,7 +41,6 @@ def first_line(error: ValidationError) -> str:
     where = ".".join(str(part) for part in detail["loc"])
     what = detail["msg"].removeprefix("Value error, ")
     given = detail.get("input")
-    shown = (
-        f" (given: {given!r})" if not isinstance(given, dict | list | BaseModel) and detail["type"] != "missing" else ""
-    )
+    plain = not isinstance(given, dict | list | BaseModel) and detail["type"] != "missing"
+    shown = f" (given: {reprlib.repr(given)})" if plain else ""
     return f"{where}: {what}{shown}" if where else f"{what}{shown}"

@@ -12,6 +12,7 @@ never load torch.
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from pathlib import Path
@@ -146,6 +147,9 @@ def doctor(as_json: Json = False) -> int:
 
 def main() -> None:
     """Run the command line and exit with its code. A user's mistake gives one line and no traceback."""
+    for stream in (sys.stdout, sys.stderr):  # a terminal or a log may take ASCII only; hours of work must not end there
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(_run())
 
 

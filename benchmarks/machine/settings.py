@@ -19,7 +19,7 @@ class Device(Config):
     """`"auto"` takes CUDA where there is a device, else the CPU."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """`"bfloat16"` trains and evaluates under autocast; the weights stay float32."""
-    threads: Annotated[int, Field(ge=1)] = 1
+    threads: Annotated[int, Field(ge=1, le=1024)] = 1
     """CPU threads of one run."""
     tf32: bool = False
     """Allow TF32 in float32 matrix products on CUDA."""

@@ -69,8 +69,9 @@ def check_head(config: Any, task: Task, place: str) -> None:
     if config.num_labels != task.outputs:
         raise SuiteError(f"{place} has a head of {config.num_labels} outputs, but the task needs {task.outputs}")
     names = [config.id2label.get(i) for i in range(task.outputs)]
-    generic = [f"LABEL_{i}" for i in range(task.outputs)]
-    if not task.regression and names != list(task.labels) and names != generic:
+    said = [str(name).lower() for name in names]  # POSITIVE is positive
+    generic = [f"label_{i}" for i in range(task.outputs)]
+    if not task.regression and said not in ([label.lower() for label in task.labels], generic):
         raise SuiteError(f"{place} orders its labels {names}, but the task's order is {list(task.labels)}")
 
 

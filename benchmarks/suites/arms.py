@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -22,6 +23,7 @@ from benchmarks.base.config import Config, first_line
 from benchmarks.base.errors import ROOT, nearest
 from benchmarks.models.settings import Encoder
 from benchmarks.training.settings import Training
+from results.format import limits
 
 PRESETS = ROOT / "benchmarks" / "suites" / "presets.toml"
 
@@ -94,6 +96,8 @@ class Arm(Config):
         check_keys("grid", self.grid)
         if self.grid and self.intermediate:
             raise ValueError("an arm with an intermediate task cannot have a grid: search the compression separately")
+        if self.count > limits.PLANNED_RUNS:
+            raise ValueError(f"grid: {self.count:,} trials, and {limits.PLANNED_RUNS:,} is the limit")
         seen: list[Any] = []
         for number, trial in enumerate(self.trials()):
             arm = self.at_trial(number)
@@ -114,6 +118,11 @@ class Arm(Config):
             return method(**self.options)
         except ValidationError as error:
             raise ValueError(first_line(error)) from None
+
+    @property
+    def count(self) -> int:
+        """How many trials there are."""
+        return math.prod(len(values) for values in self.grid.values())
 
     def trials(self) -> list[dict[str, Any]]:
         """The settings of each trial by dotted key; one empty trial without a grid."""

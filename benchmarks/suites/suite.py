@@ -13,6 +13,7 @@ and validated here, so that a suite that loads can also be planned.
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from baselines.method import Method
-from benchmarks.base.config import Config, Slug, first_line
+from benchmarks.base.config import SLUG, Config, Slug, first_line
 from benchmarks.base.errors import ROOT, SuiteError, nearest
 from benchmarks.machine.settings import Device
 from benchmarks.models.settings import Encoder
@@ -33,6 +34,7 @@ from benchmarks.tasks.table import find_task
 from benchmarks.training.settings import Training
 from results.format import limits
 from results.format.limits import check_size
+from results.format.untrusted import shown
 
 FOLDER = ROOT / "benchmarks" / "suites"
 
@@ -163,6 +165,9 @@ class Suite(Config):
                 f"successor_layers = {self.successor_layers} does not divide the encoder's {self.encoder.layers} layers"
             )
         check_budgets(self.arms, self.unequal_budget)
+        runs = len(self.tasks) * len(self.seeds) * sum(arm.count for arm in self.arms.values())
+        if runs > limits.PLANNED_RUNS:
+            raise ValueError(f"it plans {runs:,} runs, and {limits.PLANNED_RUNS:,} is the limit: split it")
         self._check_arms()
         return self
 
@@ -306,8 +311,8 @@ def _read(path: Path, extending: tuple[Path, ...] = ()) -> dict[str, Any]:
     parent = tree.pop("extends", None)
     if parent is None:
         return tree
-    if not isinstance(parent, str):
-        raise SuiteError(f"{path.name}: extends = {parent!r}: name one suite")
+    if not isinstance(parent, str) or re.fullmatch(SLUG, parent) is None:
+        raise SuiteError(f"{path.name}: extends = {shown(parent)}: name one suite, beside this file or built in")
     beside = path.parent / f"{parent}.toml"
     place = beside if beside.is_file() and beside != path else suite_path(parent)
     base = _read(place, (*extending, path.resolve()))
@@ -331,12 +336,32 @@ def _without_arms(sections: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
+def _check_bounds(value: Any, where: str, depth: int = 0) -> None:
+    """Refuse texts, numbers, lists and nesting that no suite needs, before anything is computed from them."""
+    if depth > limits.SUITE_DEPTH:
+        raise SuiteError(f"{where}: nested more than {limits.SUITE_DEPTH} deep")
+    if isinstance(value, bool):
+        return
+    if isinstance(value, (int, float)) and abs(value) > limits.SUITE_NUMBER:
+        raise SuiteError(f"{where}: a number above {limits.SUITE_NUMBER:g} is not possible here")
+    if isinstance(value, (str, dict, list)):
+        most = limits.SUITE_TEXT if isinstance(value, str) else limits.SUITE_ITEMS
+        if len(value) > most:
+            kind = "characters" if isinstance(value, str) else "entries"
+            raise SuiteError(f"{where}: {len(value):,} {kind}, and {most:,} is the limit")
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, part in inner:
+        _check_bounds(str(key), f"{where}: a key", depth + 1)
+        _check_bounds(part, f"{where.rstrip(':')}.{key}" if depth else f"{where} {key}", depth + 1)
+
+
 def load_suite(name: str, overrides: Sequence[str] = ()) -> Suite:
     """Read, override and validate a suite. Raises `SuiteError`, one line with the file and the key."""
     path = suite_path(name)
     tree = _read(path)
     for override in overrides:
         _set(tree, override)
+    _check_bounds(tree, f"{path.name}:")
     try:
         return Suite.model_validate(tree)
     except ValidationError as error:

@@ -158,6 +158,7 @@ def _check(source: Source, split: str, rows: Dataset) -> None:
     if len(rows) != expected:
         raise SuiteError(f"{place} has {len(rows):,} rows, the official split has {expected:,}: get the whole file")
     check_text(place, task, rows)
+    _check_numbers(place, rows)
     _check_labels(place, task, rows)
 
 
@@ -169,6 +170,15 @@ def check_text(place: str, task: Task, rows: Dataset) -> None:
             raise SuiteError(f"{place}: column {column!r} is {text.type}, not text")
         if text.null_count:  # empty strings are data: QQP's official training split has two
             raise SuiteError(f"{place}: column {column!r} has missing text")
+
+
+def _check_numbers(place: str, rows: Dataset) -> None:
+    """Refuse an `idx` that a report could not join predictions by."""
+    idx = rows.data["idx"]
+    if not pa.types.is_integer(idx.type):
+        raise SuiteError(f"{place}: column 'idx' is {idx.type}, but examples are numbered by whole numbers")
+    if idx.null_count or len(pc.unique(idx)) != len(idx):
+        raise SuiteError(f"{place}: column 'idx' has missing or repeated numbers: number the examples from 0")
 
 
 def _check_labels(place: str, task: Task, rows: Dataset) -> None:
@@ -189,6 +199,8 @@ def _check_labels(place: str, task: Task, rows: Dataset) -> None:
     if task.regression and not pc.all(pc.is_finite(labels)).as_py():
         raise SuiteError(f"{place}: column 'label' has scores that are not finite")
     low, high = (value.as_py() for value in pc.min_max(labels).values())
+    if task.regression and high <= 1:
+        raise SuiteError(f"{place}: labels run from {low:g} to {high:g}; is the scale 0 to 1? The task's is 0 to 5")
     top = 5.0 if task.regression else len(task.labels) - 1
     if low < 0 or high > top:
         raise SuiteError(
