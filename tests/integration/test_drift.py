@@ -141,8 +141,9 @@ def demo(tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo")
     (folder / "broken.toml").write_text(
         'extends = "demo-ci"\nname = "broken"\ntasks = ["syn-sst2"]\nseeds = [1, 2, 3, 4, 5]\n'
-        '[arms.finetune]\nmethod = "finetune"\ntitle = "Fine-tuning"\n'
-        '[arms.kd]\nmethod = "kd"\ntitle = "KD"\noptions = { alpha = 0.7, temperature = 5.0 }\n'
+        '[arms.finetune]\nmethod = "finetune"\ntitle = "Fine-tuning"\noptions.start.layers = "interleaved"\n'
+        '[arms.kd]\nmethod = "kd"\ntitle = "KD"\n'
+        'options = { alpha = 0.7, temperature = 5.0, start = { layers = "interleaved" } }\n'
     )
     whole = tree(folder / "tree")
     done = benchmarks(whole, "run", folder / "broken.toml", "--results", folder / "results")

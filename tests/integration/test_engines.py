@@ -205,5 +205,5 @@ def test_a_suite_in_one_file_from_outside_runs_and_changes_only_what_it_names(tm
     (run,) = results.glob("syn-cola/kd/seed-1-*")
     config = json.loads((run / "config.json").read_text(encoding="utf-8"))
     assert (config["suite"], config["options"]["temperature"], config["training"]["max_steps"]) == ("mine", 2.0, 2)
-    assert config["training"]["learning_rate"] == 1e-3  # the demo's
+    assert config["training"]["learning_rate"] == 5e-4  # the demo's
     assert json.loads((run / "result.json").read_text(encoding="utf-8"))["status"] == "done"
