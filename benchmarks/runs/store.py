@@ -220,10 +220,11 @@ class Store:
         old = _read(Suite, self.path / layout.SUITE)
         if old is None:
             return (Registered(seeds),)
-        known = old.registered or (Registered(old.seeds),)
-        if known[-1].seeds == seeds:
+        # Runs of earlier settings count too: their scores could be seen. What an older folder planned first is unknown.
+        results = sum(1 for _ in self.path.glob(f"*/*/seed-*/{layout.RESULT}"))
+        known = old.registered or (Registered(old.seeds, None if results else 0),)
+        if set(known[-1].seeds) == set(seeds):
             return known
-        results = sum((self.path / run.folder / layout.RESULT).is_file() for run in old.runs)
         return (*known, Registered(seeds, results)) if results else (*known[:-1], Registered(seeds))
 
     def speed_is_current(self, key: str, subject: str) -> bool:

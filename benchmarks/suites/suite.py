@@ -355,6 +355,22 @@ def _check_bounds(value: Any, where: str, depth: int = 0) -> None:
         _check_bounds(part, f"{where.rstrip(':')}.{key}" if depth else f"{where} {key}", depth + 1)
 
 
+# Keys that may be overridden without making a suite another experiment.
+NEUTRAL = ("seeds", "tasks", "name", "title", "description", "keep_successors", "strict", "data", "device", "speed",
+           "comparison", "predecessor")  # fmt: skip
+
+
+def _qualify(tree: dict[str, Any], overrides: Sequence[str]) -> None:
+    """A suite that was overridden on the command line is not the comparable one that its file describes."""
+    changed = [
+        key for key in (text.partition("=")[0].strip() for text in overrides) if key.split(".")[0] not in NEUTRAL
+    ]
+    comparison = tree.get("comparison")
+    if changed and isinstance(comparison, dict) and comparison.get("comparable") is True:
+        reason = f"Changed on the command line: {', '.join(changed)}. {comparison.get('reason', '')}"
+        tree["comparison"] = comparison | {"comparable": False, "reason": reason}
+
+
 def load_suite(name: str, overrides: Sequence[str] = ()) -> Suite:
     """Read, override and validate a suite. Raises `SuiteError`, one line with the file and the key."""
     path = suite_path(name)
@@ -362,6 +378,7 @@ def load_suite(name: str, overrides: Sequence[str] = ()) -> Suite:
     for override in overrides:
         _set(tree, override)
     _check_bounds(tree, f"{path.name}:")
+    _qualify(tree, overrides)
     try:
         return Suite.model_validate(tree)
     except ValidationError as error:

@@ -18,10 +18,12 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from reports.statistics.bootstrap import Estimate
+from reports.statistics.cells import MACRO
 from reports.statistics.differences import Difference, Differences
-from reports.statistics.failures import broken_seeds, with_failures
+from reports.statistics.failures import BROKEN, broken_seeds, with_failures
 from reports.statistics.significance import ALPHA, holm, smallest_p
 from reports.words import counted, listed, signed
+from results.format.records import Run
 
 Key = tuple[str, str, str]  # task, reference, arm
 Word = Literal["above", "below", "open"]
@@ -53,13 +55,15 @@ class Decision:
 
 
 def decide(compared: Differences, keys: Sequence[Key]) -> list[Decision]:
-    """Decide some differences as one family."""
+    """Decide some differences as one family.
+
+    A test that has no data yet, or will never have any, counts with p = 1: a family of the tests that happen to be done
+    would let an early look at one task decide what all eight do not.
+    """
     found = [_examined(compared, key) for key in keys]
-    p_values = [d.raw_p for d in found]
-    adjusted = _holm(p_values)
-    family = sum(p is not None for p in p_values)
+    adjusted = holm([1.0 if d.raw_p is None else d.raw_p for d in found])
     return [
-        _decided(d, adjusted[i], _if_counted(found, i), family) if d.raw_p is not None else d
+        _decided(d, adjusted[i], _if_counted(found, i), len(found)) if d.raw_p is not None else d
         for i, d in enumerate(found)
     ]
 
@@ -74,17 +78,13 @@ def _examined(compared: Differences, key: Key) -> Decision:
     return Decision(seen, raw_p=raw, why=early, waits=bool(early), left_out=left_out, if_counted=counted_in)
 
 
-def _holm(p_values: Sequence[float | None]) -> list[float | None]:
-    adjusted = iter(holm([p for p in p_values if p is not None]))
-    return [None if p is None else next(adjusted) for p in p_values]
-
-
 def _if_counted(found: Sequence[Decision], at: int) -> float | None:
     """The adjusted p of one difference with its failed seeds counted; the rest of the family stays as it is."""
     estimate = found[at].if_counted
     if estimate is None:
         return None
-    return _holm([estimate.p() if i == at else d.raw_p for i, d in enumerate(found)])[at]
+    raw = [1.0 if d.raw_p is None else d.raw_p for d in found]
+    return holm([*raw[:at], estimate.p(), *raw[at + 1 :]])[at]
 
 
 def _decided(d: Decision, p: float | None, counted_p: float | None, family: int) -> Decision:
@@ -104,11 +104,16 @@ def _word(estimate: Estimate | None, p: float | None) -> Word:
     return "above" if estimate.mean > 0 else "below"
 
 
+def planned_runs(compared: Differences, key: Key) -> list[Run]:
+    """Every planned run of the two arms on the task, or on all tasks of the macro score, with all trials."""
+    task, *pair = key
+    tasks = compared.cells.macro_tasks if task == MACRO else (task,)
+    return [run for name in tasks for arm in pair for run in compared.cells.results.of(name, arm)]
+
+
 def _early(compared: Differences, key: Key) -> str:
     """The reason to wait for registered seeds that are still to run; empty where all are over."""
-    task, *pair = key
-    cells = [compared.cells.at(task, arm, compared.estimator.protocol) for arm in pair]
-    waiting = {run.seed for cell in cells for run in cell.runs if run.status == "missing"}
+    waiting = {run.seed for run in planned_runs(compared, key) if run.status == "missing"}
     if not waiting:
         return ""
     total = len(compared.cells.results.suite.seeds)
@@ -119,11 +124,17 @@ def _early(compared: Differences, key: Key) -> str:
 def _left_out(compared: Differences, key: Key) -> str:
     """`3 of 6 seeds left out: BERT-of-Theseus diverged at 2, 4 and 6`; empty where no run failed."""
     task, *pair = key
-    suite, said, seeds = compared.cells.results.suite, [], set()
-    for arm in pair:
-        for status, broken in broken_seeds(compared.cells.at(task, arm, compared.estimator.protocol)).items():
-            said.append(f"{suite.arm(arm).title} {status} at {listed([str(seed) for seed in broken])}")
+    suite, said, seeds, protocol = compared.cells.results.suite, [], set(), compared.estimator.protocol
+    chosen = [compared.cells.at(task, arm, protocol) for arm in pair]
+    for cell in chosen:
+        for status, broken in broken_seeds(cell, protocol).items():
+            said.append(f"{suite.arm(cell.arm).title} {status} at {listed([str(seed) for seed in broken])}")
             seeds |= set(broken)
+    lost = sum(run.status in BROKEN for run in planned_runs(compared, key)) - sum(
+        run.status in BROKEN for cell in chosen for run in cell.runs
+    )
+    if lost:
+        said.append(f"{counted(lost, 'run')} of other trials failed and lost the choice")
     return f"{len(seeds)} of {counted(len(suite.seeds), 'seed')} left out: {'; '.join(said)}" if said else ""
 
 

@@ -56,19 +56,20 @@ def scope(results: Results, claim: Mapping[str, Any], pair: tuple[Arm, Arm], tas
 
 
 def _other_setting(suite: Suite, claim: Mapping[str, Any]) -> Iterator[str]:
-    """Another language, encoder, depth or protocol than the paper's."""
+    """Another language, encoder, depth or protocol than the paper's. That a suite calls itself comparable does not make
+    it so: what its file shows counts as well."""
     if suite.synthetic:
         yield "a synthetic language, not GLUE"
-    if suite.comparable:
-        return
     name, deep = (suite.encoder.name or "").rpartition("/")[2], suite.encoder.layers
     layers = min((claim[key] for key in ("layers", "baseline_layers") if claim.get(key)), default=None)
     if name not in ("", ENCODER):
         yield f"another encoder ({name})"
     if deep and layers and deep != PAPER_LAYERS:
         yield f"{deep} to {depth_for(suite, layers)} layers, not {PAPER_LAYERS} to {layers}"
-    elif name in ("", ENCODER) and not suite.synthetic:
+    elif name in ("", ENCODER) and not suite.comparable and not suite.synthetic:
         yield "another encoder, depth or protocol"
+    if suite.held_out and claim["metric"] == "score":
+        yield f"{100 * suite.held_out:g} % of the training set held out"
 
 
 def _fewer_tasks(suite: Suite, claim: Mapping[str, Any], tasks: int) -> Iterator[str]:
@@ -81,6 +82,8 @@ def _fewer_tasks(suite: Suite, claim: Mapping[str, Any], tasks: int) -> Iterator
             yield f"macro over {len(macro)} tasks of its own"
         elif count < len(TASKS):
             yield f"macro over {count} of the {len(TASKS)} tasks"
+        elif len(macro) > count:
+            yield f"macro over {len(macro)} tasks, not the paper's {len(TASKS)}"
     elif tasks < len(claim["tasks"]):
         yield f"{tasks} of its {len(claim['tasks'])} tasks"
 

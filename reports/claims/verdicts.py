@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from reports.claims.decisions import Decision, Key, decide
+from reports.claims.decisions import Decision, Key, decide, planned_runs
 from reports.claims.matching import conditions, matched, scope
 from reports.statistics.bootstrap import Estimate
 from reports.statistics.cells import MACRO, Cells
@@ -161,12 +161,11 @@ def _tasks(cells: Cells, claim: Claim) -> Tasks:
 def _order(compared: Differences, claim: Claim, pair: Pair, tasks: Tasks) -> Verdict | Absent:
     results = compared.cells.results
     keys = [(task, pair[0].name, pair[1].name) for task, _, _ in tasks]
-    if all(compared.of(*key).n == 0 for key in keys):
-        return Absent(claim, "no seed has a score of both arms yet")
+    if not any(planned_runs(compared, key) for key in keys):
+        return Absent(claim, "no run of these arms is planned")
     reasons = scope(results, claim, pair, len(tasks))
-    alike = not scope(results, claim, pair, len(claim["tasks"]))  # of each task by itself
     parts = [
-        _order_part(compared, title, None if results.suite.synthetic else printed, decision, alike)
+        _order_part(compared, title, None if results.suite.synthetic else printed, decision, not reasons)
         for (_, title, printed), decision in zip(tasks, decide(compared, keys), strict=True)
     ]
     return Verdict(claim, _overall(parts, bool(reasons)), reasons, tuple(parts), pair, conditions(results, pair))
@@ -201,7 +200,8 @@ def _order_part(compared: Differences, title: str, printed: float | None, decisi
     if part.sentence or part.word != "undecided":
         return part
     if estimate.tied and smallest_p(seen.n) > ALPHA:
-        return replace(part, sentence="undecidable at this n: every seed gives the same difference")
+        said = "undecidable at this n: every seed gives the same difference, to within one example"
+        return replace(part, sentence=said)
     needed = seeds_needed(estimate.mean, estimate.sd, estimate.example_part, tests=decision.family)
     return replace(part, more=None if needed is None else max(1, needed - estimate.n))
 
@@ -257,7 +257,8 @@ def _overall(parts: Sequence[Part], unlike: bool) -> Word:
     """A claim about every task fails if one part does, and holds if all parts do; it is about all tasks of the claim
     only where nothing is `unlike`."""
     words = {part.decision.word if part.decision else "open" for part in parts}
-    word = "below" if "below" in words else "above" if words == {"above"} else "open"
+    waits = any(part.decision.waits for part in parts if part.decision)
+    word = "open" if waits else "below" if "below" in words else "above" if words == {"above"} else "open"
     return (UNLIKE if unlike else LIKE)[word]
 
 
@@ -266,8 +267,8 @@ def _ratio(compared: Differences, claim: Claim, pair: Pair, tasks: Tasks) -> Ver
     one, other = (arm.name for arm in pair)
     estimate = compared.estimator.ratio(task, one, other)
     seen = compared.of(task, one, other)
-    if seen.n == 0:
-        return Absent(claim, "no seed has a score of both arms yet")
+    if not planned_runs(compared, seen.key):
+        return Absent(claim, "no run of these arms is planned")
     results = compared.cells.results
     reasons, decision = scope(results, claim, pair, len(tasks)), decide(compared, [seen.key])[0]
     part = Part(title, "undecided", n=seen.n, published=claim["published"], sentence=decision.why)

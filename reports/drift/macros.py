@@ -17,7 +17,9 @@ from typing import Literal
 import numpy as np
 
 from reports.drift.judging import Judged, in_words
+from reports.statistics.significance import ROUNDING
 
+CLEAR = 3  # margins
 Pairs = Mapping[int, tuple[float, float]]  # by seed: accepted score, new score
 
 
@@ -26,7 +28,8 @@ class MacroDrift:
     """The macro of one arm over those of its `planned` tasks that have scores on both sides.
 
     `once`: the arm has one run per task, as a shared predecessor does. Such an arm is tested for a fall, and it need
-    not be certified, because the arms that start from it are.
+    not be certified, because the arms that start from it are. `outside`: seeds whose score moved on some task and that
+    have no macro, because another task has no score of them.
     """
 
     arm: str
@@ -37,6 +40,7 @@ class MacroDrift:
     found: float
     margin: float
     once: bool = False
+    outside: tuple[int, ...] = ()
     verdict: Literal["pass", "drift", "not certified", "undecided"] = "pass"
     why: str = ""
     judged: Judged | None = None
@@ -71,7 +75,11 @@ def macro_of(
         scores = np.array([[column[seed] for column in columns] for seed in seeds]).mean(axis=1)
         accepted, found = scores.mean(axis=0).tolist()
         differences = tuple((scores[:, 1] - scores[:, 0]).tolist())
-    return MacroDrift(arm, planned, tuple(paired), seeds, accepted, found, margin, once, differences=differences)
+    moved = {seed for column in columns for seed, (old, new) in column.items() if abs(new - old) > ROUNDING}
+    outside = tuple(sorted(moved - set(seeds)))
+    return MacroDrift(
+        arm, planned, tuple(paired), seeds, accepted, found, margin, once, outside, differences=differences
+    )
 
 
 def unit(macro: MacroDrift, typical: Mapping[tuple[str, str], float]) -> float:
@@ -91,5 +99,13 @@ def settle(macro: MacroDrift, judged: Judged | None, bits: bool) -> MacroDrift:
     if judged is None:
         return replace(macro, why="bit-equal" if bits else "equal scores, other bits")
     if macro.once and judged.verdict == "undecided":
-        return replace(macro, verdict="not certified", why="one run per task: only a clear fall shows", judged=judged)
+        # One run has no spread of its own, so that no test can find a fall of any size: a large one counts by itself.
+        if judged.mean <= ROUNDING - CLEAR * macro.margin:
+            return replace(macro, verdict="drift", why=f"one run per task fell by {CLEAR} margins", judged=judged)
+        said = f"one run per task: only a fall of {CLEAR} margins shows"
+        return replace(macro, verdict="not certified", why=said, judged=judged)
+    if macro.outside and judged.verdict == "pass":
+        seeds = ", ".join(map(str, macro.outside))
+        why = f"seed {seeds} moved and is in no macro, because another task has no score of it"
+        return replace(macro, verdict="undecided", why=why, judged=judged)
     return replace(macro, verdict=judged.verdict, why=in_words(judged), judged=judged)

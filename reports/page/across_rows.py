@@ -39,6 +39,19 @@ def _decidable(group: Group) -> bool:
     return any(order.word != "too few seeds" for by_task in group.orders.values() for order in by_task.values())
 
 
+def _open(found: Findings, group: Group, rival: str) -> str:
+    """Why nothing may be concluded about a pair: seeds that failed or are still to run; else empty."""
+    tasks = (*found.cells.macro_tasks, MACRO)
+    decisions = [found.decisions.get((task, group.leader, rival)) for task in tasks]
+    return next((d.why or d.left_out for d in decisions if d is not None and (d.why or d.left_out)), "")
+
+
+def _unfinished(found: Findings, group: Group) -> list[str]:
+    """A line for each rival of which nothing is concluded in this section."""
+    said = [(rival, _open(found, group, rival)) for rival in group.rivals]
+    return [f"{_arm(found, rival)}: {why}" for rival, why in said if why]
+
+
 def _section(found: Findings, group: Group) -> Row:
     decided = [row for rival in group.rivals if (row := _order_row(found, group, rival)) is not None]
     return {
@@ -47,8 +60,9 @@ def _section(found: Findings, group: Group) -> Row:
         "tasks": [(name, _title(found, name)) for name in found.cells.macro_tasks],
         "pooled": [row for rival in group.rivals if (row := _pooled_row(found, group, rival)) is not None],
         "unpooled": _unpooled(found, group),
+        "unfinished": _unfinished(found, group),
         "bases": sorted({d.basis for d in found.differences if d.reference == group.leader and d.low is not None}),
-        "ranks": _ranks(found, group.ranks) if group.ranks else None,
+        "ranks": _ranks(found, group.ranks, bool(_unfinished(found, group))) if group.ranks else None,
         "unranked": _unranked(found, group),
         "orders": decided if _decidable(group) else [],
         "unordered": "" if _decidable(group) else _unordered(group),
@@ -74,20 +88,20 @@ def _pooled_row(found: Findings, group: Group, rival: str) -> Row | None:
         "macro_interval": _interval(macro.low, macro.high) if macro else "",
         "mean": signed(pooled.mean),
         "interval": _interval(pooled.low, pooled.high),
-        "bold": pooled.low > 0 or pooled.high < 0,
+        "bold": (pooled.low > 0 or pooled.high < 0) and not _open(found, group, rival),
         "between": f"{pooled.between:.1f}",
         "between_interval": f"{pooled.between_low:.1f} to {pooled.between_high:.1f}",
-        "tasks": [_shrunken_cell(pooled.tasks.get(task)) for task in found.cells.macro_tasks],
+        "tasks": [_shrunken_cell(pooled.tasks.get(t), _open(found, group, rival)) for t in found.cells.macro_tasks],
     }
 
 
-def _shrunken_cell(task: Shrunken | None) -> Row | None:
+def _shrunken_cell(task: Shrunken | None, open_: str) -> Row | None:
     if task is None:
         return None
     return {
         "mean": signed(task.mean),
         "interval": _interval(task.low, task.high),
-        "bold": task.low > 0 or task.high < 0,
+        "bold": (task.low > 0 or task.high < 0) and not open_,
         "kept": f"{100 * task.kept:.0f} % of {signed(task.measured)}",
     }
 
@@ -107,12 +121,14 @@ def _unpooled(found: Findings, group: Group) -> str:
     return f"{need}. Too few: {listed(gaps)}." if gaps else ""
 
 
-def _ranks(found: Findings, ranks: Ranks) -> Row:
-    most, pairs = len(ranks.mean) - 1, [f"{_arm(found, a)} from {_arm(found, b)}" for a, b in ranks.separated]
+def _ranks(found: Findings, ranks: Ranks, unfinished: bool) -> Row:
+    named = [] if unfinished else ranks.separated
+    most, pairs = len(ranks.mean) - 1, [f"{_arm(found, a)} from {_arm(found, b)}" for a, b in named]
     enough = f"{ranks.critical:.2f} of at most {most}"
     if ranks.critical > most:
         enough += ", which no pair of arms could have reached"
     said = f"Separated: {listed(pairs)}." if pairs else "No pair of arms is separated."
+    said = "Nothing is concluded from these ranks while seeds are left out or still to run." if unfinished else said
     return {
         "rows": [
             (_arm(found, arm), f"{mean:.2f}", [_rank(ranks, task, arm) for task in found.cells.macro_tasks])
@@ -138,15 +154,17 @@ def _order_row(found: Findings, group: Group, rival: str) -> Row | None:
     by_task = group.orders[rival]
     if not by_task:
         return None
-    cells = [_order_cell(by_task[task]) if task in by_task else None for task in found.cells.macro_tasks]
+    open_ = _open(found, group, rival)
+    cells = [_order_cell(by_task[task], open_) if task in by_task else None for task in found.cells.macro_tasks]
     return {"against": _arm(found, rival), "cells": cells}
 
 
-def _order_cell(order: Order) -> Row:
+def _order_cell(order: Order, open_: str) -> Row:
     few = order.word == "too few seeds"
+    word = f"{order.word}: {order.n} of {order.least_seeds}" if few else order.word
     return {
-        "word": f"{order.word}: {order.n} of {order.least_seeds}" if few else order.word,
-        "bold": order.word in ("larger", "smaller"),
+        "word": "open" if open_ and not few else word,
+        "bold": order.word in ("larger", "smaller") and not open_,
         "superior": "" if few else f"{100 * order.superior:.0f} %",
         "violation": "" if few else f"{order.violation:.2f}, at most {order.bound:.2f}",
         "p": "" if few else p_words(order.p),
@@ -186,12 +204,16 @@ def search_rows(found: Findings) -> Row:
 
 def to_csv(found: Findings) -> str | None:
     """One number per line; None where the page has no such section or it has no number."""
-    lines = [line for group in _shown(found) for line in _lines(group)]
+    lines = [(line, _line_open(found, group, line[2])) for group in _shown(found) for line in _lines(group)]
     if not lines:
         return None
-    heads = ("analysis", "arm", "against", "task", "quantity", "value", "origin")
-    rows = [[*line[:5], f"{line[5]:.6g}", _origin(found, line[1], line[2])] for line in lines]
+    heads = ("analysis", "arm", "against", "task", "quantity", "value", "origin", "open")
+    rows = [[*line[:5], f"{line[5]:.6g}", _origin(found, line[1], line[2]), why] for line, why in lines]
     return _written(heads, rows)
+
+
+def _line_open(found: Findings, group: Group, rival: str) -> str:
+    return _open(found, group, rival) if rival else "; ".join(_unfinished(found, group))
 
 
 def _lines(group: Group) -> Iterator[tuple[str, str, str, str, str, float]]:

@@ -28,7 +28,7 @@ RIVALS = {
     "failed": "Seeds that failed leave it open against {}: scored as the best constant answer they change the word, or "
     "cannot be scored.",
     "single": "Nothing is decided against {}: one seed in common gives a difference and no interval.",
-    "none": "No seed has a score of both it and {} on every task yet.",
+    "none": "No seed has a score of both it and {} on every task.",
 }
 STEPS = {
     "above": "Compared with the step before, the score is higher after {}.",
@@ -38,7 +38,7 @@ STEPS = {
     "failed": "Seeds that failed leave open what comes of {}: scored as the best constant answer they change the word, "
     "or cannot be scored.",
     "single": "Nothing is decided for {}: one seed in common gives a change and no interval.",
-    "none": "No seed has a score of both {} and the step before on every task yet.",
+    "none": "No seed has a score of both {} and the step before on every task.",
 }
 
 
@@ -72,7 +72,7 @@ def _leader(found: Findings, leader: str, rivals: Sequence[Difference]) -> list[
     title = suite.arm(leader).title
     if ours.summary.n == 0:
         where = "on every task" if ours.task == MACRO else "on the task"
-        return [f"No seed has a score of {title} {where} yet, so there is no overall answer."]
+        return [f"No seed has a score of {title} {where}, so there is no overall answer."]
     return [_level(found, ours, title), *_sorted_out(found, RIVALS, [(d, suite.arm(d.arm).title) for d in rivals])]
 
 
@@ -122,10 +122,11 @@ def _sorted_out(found: Findings, shapes: dict[str, str], named: Sequence[tuple[D
         decision = found.decisions[d.key]
         if d.mean is None:
             groups["none"].append(name)
-        elif d.low is None or d.high is None:
+        elif d.n == 1:
             groups["single"].append(f"{name} ({signed(d.mean)})")
         else:
-            span = f"{signed(d.mean)}, 95 % interval {signed(d.low)} to {signed(d.high)}, {d.n} seeds"
+            interval = f"95 % interval {signed(d.low)} to {signed(d.high)}" if d.low is not None else "no interval"
+            span = f"{signed(d.mean)}, {interval}, {d.n} seeds"
             kind = "waiting" if decision.waits else "failed" if decision.why else decision.word
             groups[kind].append(f"{name} ({span}, {_tested(decision)})")
     return [shape.format(listed(groups[key])) for key, shape in shapes.items() if groups[key]]
@@ -133,6 +134,8 @@ def _sorted_out(found: Findings, shapes: dict[str, str], named: Sequence[tuple[D
 
 def _tested(decision: Decision) -> str:
     """`p 0.012, Holm over 4`."""
+    if decision.p is None:
+        return "every seed gives the same difference"
     return f"p {p_words(decision.p)}" + (f", Holm over {decision.family}" if decision.family > 1 else "")
 
 
@@ -161,11 +164,9 @@ def _swept(found: Findings) -> list[str]:
 
 def _caution(found: Findings, named: Sequence[Difference]) -> list[str]:
     """What the sentences above rest on, where seeds are few or failed, or all share one predecessor."""
-    compared = [d for d in named if d.low is not None]
-    if not compared:
-        return []
-    said, fewest = [], min(d.n for d in compared)
-    if smallest_p(fewest) > ALPHA:
+    compared, said = [d for d in named if d.low is not None], []
+    fewest = min((d.n for d in compared), default=0)
+    if compared and smallest_p(fewest) > ALPHA:
         least = max(d.detectable or 0.0 for d in compared)
         few = f"{fewest} seeds are few: a true difference below about {least:.1f} points would often be missed"
         if any(found.decisions[d.key].on_normality for d in compared):
@@ -173,9 +174,15 @@ def _caution(found: Findings, named: Sequence[Difference]) -> list[str]:
         if any(d.basis == "seeds" for d in compared):
             few += "; the intervals include only the spread between seeds, not the sampling of the dev set"
         said.append(f"{few}.")
-    if any(found.decisions[d.key].left_out for d in compared):
-        said.append("Some seeds failed: every interval is about those that did not, and the verdicts say what changes.")
+    left_out = dict.fromkeys(found.decisions[d.key].left_out for d in named if found.decisions[d.key].left_out)
+    if left_out:
+        said.append(f"Every number above is about the seeds that did not fail. {'; '.join(left_out)}.")
     suite = found.results.suite
-    if not suite.predecessor_per_seed and len(suite.seeds) > 1 and any(arm.is_predecessor for arm in suite.arms):
+    if (
+        compared
+        and not suite.predecessor_per_seed
+        and len(suite.seeds) > 1
+        and any(arm.is_predecessor for arm in suite.arms)
+    ):
         said.append("All seeds share one predecessor per task: another predecessor could give other differences.")
     return said

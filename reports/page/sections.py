@@ -160,9 +160,12 @@ def registration(suite: Suite) -> str:
     if not suite.registered:
         return ""
     first, *later = suite.registered
-    said = f"Seeds {listed([str(seed) for seed in first.seeds])} were registered before the first run"
+    when = "before the first run" if first.after_runs == 0 else "at a time that was not recorded"
+    said = f"Seeds {listed([str(seed) for seed in first.seeds])} were registered {when}"
     for entry in later:
-        said += f"; they became {listed([str(seed) for seed in entry.seeds])} after {counted(entry.after_runs, 'run')}"
+        said += (
+            f"; they became {listed([str(seed) for seed in entry.seeds])} after {counted(entry.after_runs or 0, 'run')}"
+        )
     return f"{said}. Claims are tested when all of them are there."
 
 

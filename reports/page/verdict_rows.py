@@ -108,7 +108,7 @@ def absent_lines(absent: Sequence[Absent]) -> list[str]:
 CSV_COLUMNS = (
     "claim", "kind", "where", "part", "verdict", "scope", "published", "here", "low", "high", "n", "basis", "p_holm",
     "family", "p", "sign_flip_p", "sign_flip_least_p", "bootstrap_p", "more_seeds", "remark",
-    "origin", "size", "left_out", "if_counted", "if_counted_low", "if_counted_high", "rests_on",
+    "origin", "size", "left_out", "if_counted", "if_counted_low", "if_counted_high", "rests_on", "claim_verdict",
 )  # fmt: skip
 
 
@@ -124,7 +124,7 @@ def to_csv(found: Sequence[Verdict], absent: Sequence[Absent]) -> str:
             values = map(_number, (p.published, p.mean, p.low, p.high))
             more = "" if p.word != "undecided" or p.more is None else p.more
             row = [*head, *values, p.n, p.basis, *map(_number, tests), more, more_words(p), origin(v)]
-            writer.writerow([*row, p.size, *_survivors(p)])
+            writer.writerow([*row, p.size, *_survivors(p), v.word])
     for a in absent:
         gap = dict.fromkeys(CSV_COLUMNS, "") | {"verdict": "not in this suite", "remark": a.why}
         writer.writerow((gap | {"claim": a.claim["id"], "kind": a.claim["kind"], "where": a.claim["where"]}).values())

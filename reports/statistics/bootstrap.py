@@ -185,8 +185,12 @@ def estimated(
     n = len(points)
     if n < 2:
         return None
-    mean, tied = float(np.mean(points)), bool(np.ptp(points) <= ROUNDING)
-    seeds = max(0.0 if tied else float(np.var(points, ddof=1)), rounding) / n
+    # `rounding` is h^2 / 12 for each of the scores behind a value, so that a difference of two has the step
+    # sqrt(6 rounding). Without predictions, values that are one step apart say no more of the spread than equal ones:
+    # (1, 1, 1, 1, 2) examples better would have p = 0.004 where (1, 1, 1, 1, 1) has 0.06.
+    step = math.sqrt(6 * rounding) if null is not None and least == 0 else 0.0
+    mean, tied = float(np.mean(points)), bool(np.ptp(points) <= max(ROUNDING, 1.001 * step))
+    seeds = max(float(np.var(points, ddof=1)), rounding) / n
     examples = max(0.0, shared, least - seeds)
     if tied and null is not None:
         # Equal values say that the spread is small beside one example, not that it is 0. The sign-flip test needs no

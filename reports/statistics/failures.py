@@ -56,7 +56,7 @@ class Failures:
 
 
 def failure_rates(estimator: Estimator) -> list[Failures]:
-    """Every task × arm with at least one run that is over, in the suite's order."""
+    """Every task × arm with at least one run that is over, in the suite's order, over all trials of a search."""
     cells, found = estimator.cells, []
     for task in cells.results.suite.tasks:
         for arm in cells.results.suite.arms:
@@ -111,13 +111,20 @@ def with_failures(estimator: Estimator, task: str, reference: str, arm: str) -> 
         return None
     survivors = estimator.difference(task, reference, arm)
     examples, units = (survivors.example_part, survivors.units) if survivors else (0.0, 2)
-    return estimated(points, examples, 0.0, units, 0.0, 0.0)
+    return estimated(points, examples, 0.0, units, 2 * estimator.rounding(task), 0.0)
 
 
-def broken_seeds(cell: Cell) -> dict[str, list[int]]:
-    """The seeds of a cell with a diverged or failed run, by status; empty where there is none."""
+def broken_seeds(cell: Cell, protocol: str) -> dict[str, list[int]]:
+    """The seeds of a cell whose run is over and has no score, by what happened; empty where there is none."""
     found = {status: sorted({run.seed for run in cell.runs if run.status == status}) for status in BROKEN}
+    found["has no score"] = sorted(
+        {run.seed for run in cell.runs if run.status == "done" and not _scored(run, protocol)}
+    )
     return {status: seeds for status, seeds in found.items() if seeds}
+
+
+def _scored(run: Run, protocol: str) -> bool:
+    return run.score(protocol) is not None
 
 
 def _all_scores(estimator: Estimator, task: str, arm: str) -> dict[int, float] | None:
@@ -125,7 +132,8 @@ def _all_scores(estimator: Estimator, task: str, arm: str) -> dict[int, float] |
     cells = estimator.cells
     if task != MACRO:
         cell = cells.at(task, arm, estimator.protocol)
-        filled = {run.seed: _score(estimator, run) for run in cell.runs if run.status in BROKEN}
+        over = [run for run in cell.runs if run.status != "missing" and not _scored(run, estimator.protocol)]
+        filled = {run.seed: _score(estimator, run) for run in over}
         if any(value is None for value in filled.values()):
             return None
         return dict(cell.scores) | {seed: value for seed, value in filled.items() if value is not None}
@@ -144,7 +152,8 @@ def _score(estimator: Estimator, run: Run) -> float | None:
 
 
 def _failures(estimator: Estimator, cell: Cell) -> Failures:
-    over = [run for run in cell.runs if run.status != "missing"]
+    # Every trial of a search counts, chosen or not: a method that fails under most settings fails often.
+    over = [run for run in estimator.cells.results.of(cell.task, cell.arm) if run.status != "missing"]
     diverged, failed = (sum(run.status == status for run in over) for status in BROKEN)
     checkpoints = [run.at(estimator.protocol) for run in over]
     constant = sum(any(flag.startswith(CONSTANT) for flag in c.flags) for c in checkpoints if c is not None)

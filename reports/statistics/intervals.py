@@ -62,11 +62,11 @@ class Estimator:
     def score(self, task: str, arm: str) -> Estimate | None:
         """The mean score over seeds."""
         side = self._side(task, arm, tuple(self._scores(task, arm)))
-        return _estimate(side.points, side.drawn, side.units, self._rounding(task))
+        return _estimate(side.points, side.drawn, side.units, self.rounding(task))
 
     def difference(self, task: str, reference: str, arm: str) -> Estimate | None:
         """`reference` minus `arm` over their common seeds."""
-        return self._pair(task, reference, arm, lambda ours, theirs: ours - theirs, 2 * self._rounding(task), 0.0)
+        return self._pair(task, reference, arm, lambda ours, theirs: ours - theirs, 2 * self.rounding(task), 0.0)
 
     def ratio(self, task: str, arm: str, baseline: str) -> Estimate | None:
         """The mean over seeds of `arm` over `baseline`; None where a baseline score is not above zero."""
@@ -74,7 +74,7 @@ class Estimator:
         baselines = self._side(task, baseline, seeds).points
         if not len(baselines) or (baselines <= 0).any():
             return None
-        rounding = 2 * self._rounding(task) / float(np.mean(baselines)) ** 2
+        rounding = 2 * self.rounding(task) / float(np.mean(baselines)) ** 2
         return self._pair(task, arm, baseline, lambda ours, theirs: ours / np.maximum(theirs, 1e-6), rounding, None)
 
     def bootstrap_draws(self, task: str, reference: str, arm: str) -> NDArray[np.float64] | None:
@@ -118,7 +118,7 @@ class Estimator:
         points = np.asarray(change(ours.points, theirs.points))
         return _estimate(points, drawn, min(ours.units, theirs.units), rounding, null)
 
-    def _rounding(self, task: str) -> float:
+    def rounding(self, task: str) -> float:
         """The variance of a score, in points, because it counts whole examples; 0 where the dev set's size is unknown.
 
         One example of N is a step of 100 / N, and rounding to a step h has the variance h**2 / 12 (Sheppard 1898).

@@ -50,6 +50,7 @@ def read(folder: Path) -> Results:
     suite = _checked(from_json(Suite, _document(path, digest), str(path)), path)
     runs = tuple(_run(root, planned, suite, notes, digest, path) for planned in suite.runs)
     _check_unique(runs, path)
+    runs = _without_start(runs, suite)
     found = (path for path in root.glob(f"*/*/seed-*/{layout.RESULT}") if path.is_file())
     left_out = len({path.parent.relative_to(root).as_posix() for path in found} - {run.folder for run in runs})
     timing = _speed(root, digest)
@@ -119,6 +120,23 @@ def _told_apart(arms: list[Arm]) -> tuple[Arm, ...]:
     return tuple(
         replace(arm, title=f"{arm.title}, {arm.layers} layers") if depths[arm.title] > 1 and arm.layers else arm
         for arm in arms
+    )
+
+
+STARTED = ("theseus", "kd", "pkd")  # methods that always take a predecessor
+
+
+def _without_start(runs: tuple[Run, ...], suite: Suite) -> tuple[Run, ...]:
+    """The runs, in which those that can never start, because their predecessor diverged, count as failed."""
+    diverged = {(run.task, run.seed) for run in runs if run.method == "predecessor" and run.status == "diverged"}
+    starts = {run.arm for run in runs if run.manifest.predecessor or run.method in STARTED}
+    if not suite.predecessor_per_seed:
+        tasks = {task for task, _ in diverged}
+        diverged |= {(task, seed) for task in tasks for seed in suite.seeds}
+    lost = [run.status == "missing" and run.arm in starts and (run.task, run.seed) in diverged for run in runs]
+    why = "its predecessor diverged"
+    return tuple(
+        replace(run, status="failed", reason=why) if gone else run for run, gone in zip(runs, lost, strict=True)
     )
 
 

@@ -128,10 +128,11 @@ class Planned:
 
 @dataclass(frozen=True)
 class Registered:
-    """Seeds as the suite planned them, and how many runs had a result when it did (0: before the first)."""
+    """Seeds as the suite planned them, and how many runs had a result when it did (0: before the first; None: unknown,
+    for a folder that is older than this record)."""
 
     seeds: Annotated[tuple[int, ...], Key(Each(_or_zero))]
-    after_runs: Annotated[int, Key(_or_zero)] = 0
+    after_runs: Annotated[int | None, Key(whole)] = 0
 
 
 @dataclass(frozen=True)

@@ -77,9 +77,11 @@ def test_each_task_is_decided_alone_with_holm_over_the_tasks(tmp_path):
     root = make_results(tmp_path, tasks=tasks, arms=("predecessor", "kd", "theseus"), seeds=range(1, 5), scores=scores)
     verdict = judged(root)[0]["theseus-above-kd-tasks"]
     assert {part.title: part.word for part in verdict.parts} == {
-        "CoLA": "reproduced", "RTE": "refuted", "SST-2": "undecided",
+        "CoLA": "same direction here", "RTE": "opposite direction here", "SST-2": "undecided",
     }  # fmt: skip
-    assert (verdict.word, verdict.counts) == ("opposite direction here", "1 reproduced, 1 refuted, 1 undecided")
+    assert (verdict.word, verdict.counts) == (
+        "opposite direction here", "1 undecided, 1 same direction here, 1 opposite direction here",
+    )  # fmt: skip
     assert verdict.label == "3 of its 8 tasks"
     raw = sorted(part.raw_p for part in verdict.parts)
     adjusted = sorted(part.p for part in verdict.parts)
@@ -197,10 +199,14 @@ def test_one_seed_is_undecidable(tmp_path):
     )  # fmt: skip
 
 
-def test_no_score_yet_is_not_in_the_suite(tmp_path):
-    gone = {(task, "theseus", seed): "missing" for task in ALL for seed in (1, 2, 3)}
-    _, absent = judged(make_results(tmp_path, tasks=ALL, outcomes=gone))
-    assert absent["theseus-above-kd-macro"].why == "no seed has a score of both arms yet"
+@pytest.mark.parametrize(("status", "says"), [("missing", "3 of 3 registered seeds are still to run"),
+                                              ("diverged", "no seed has a score of both")])  # fmt: skip
+def test_a_planned_claim_without_any_score_is_undecided_and_not_left_out(tmp_path, status, says):
+    gone = {(task, "theseus", seed): status for task in ALL for seed in (1, 2, 3)}
+    found, absent = judged(make_results(tmp_path, tasks=ALL, outcomes=gone))
+    claim = found["theseus-above-kd-macro"]
+    assert (claim.word, says in claim.parts[0].sentence) == ("undecided", True)
+    assert ("diverged at 1, 2 and 3" in claim.parts[0].decision.left_out) == (status == "diverged")
     assert absent["retention-test"].why == "needs the test server"
 
 

@@ -19,7 +19,7 @@ from tests.report.make_results import MINILM, SYNTHETIC, make_results
 FIXED = {
     ("rte", arm, seed): value
     for arm, values in {
-        "kd": (64.0, 64.2, 64.1), "pkd": (66.0, 68.0, 67.0), "finetune": (68.1, 68.3, 69.2),
+        "kd": (64.0, 64.2, 63.6), "pkd": (66.0, 68.0, 67.0), "finetune": (68.1, 68.3, 69.2),
         "theseus": (66.1, 66.3, 66.5),
     }.items()
     for seed, value in enumerate(values, 1)
@@ -35,8 +35,8 @@ def test_the_answer_sorts_rivals_by_the_verdicts_test(tmp_path):
     """An interval that excludes zero is not enough: the claims on RTE are one test each, and so is the answer."""
     root = make_results(tmp_path, **ONE_TASK)
     said, found = answer(root), findings(read(root))
-    low, high = stats.ttest_1samp([2.1, 2.1, 2.4], 0).confidence_interval(0.95)
-    assert f"It is above Vanilla KD (+2.2, 95 % interval +{low:.1f} to +{high:.1f}, 3 seeds, p 0.002)." in said
+    low, high = stats.ttest_1samp([2.1, 2.1, 2.9], 0).confidence_interval(0.95)
+    assert f"It is above Vanilla KD (+2.4, 95 % interval +{low:.1f} to +{high:.1f}, 3 seeds, p 0.012)." in said
     assert "It is below Fine-tuning (−2.2" in said
     assert "It is not separated from BERT-PKD (−0.7" in said
     claim = next(v for v in found.verdicts if v.claim["id"] == "theseus-above-kd-tasks")
@@ -66,7 +66,7 @@ def test_no_overall_answer_while_theseus_has_no_whole_seed(tmp_path):
 
 def test_a_rival_without_a_whole_seed_is_named(tmp_path):
     outcomes = {("rte", "kd", seed): "failed" for seed in (1, 2, 3)}
-    assert "No seed has a score of both it and Vanilla KD on every task yet" in answer(
+    assert "No seed has a score of both it and Vanilla KD on every task" in answer(
         make_results(tmp_path, tasks=("cola", "rte"), outcomes=outcomes)
     )
 
