@@ -424,8 +424,8 @@ def test_a_search_waits_for_every_trial_and_counts_every_failure(tmp_path):
     ours = {("cola", "theseus", s, k): CLEAR[0][s - 1] - k for s in range(1, 7) for k in range(2)}
     scores = ours | {("cola", "kd", s): CLEAR[1][s - 1] for s in range(1, 7)} | {("cola", "predecessor", 1): 80.0}
     options = {
-        "tasks": ("cola",), "arms": ("predecessor", "kd", "theseus"), "seeds": range(1, 7), "scores": scores, "speed": False,
-        "arm_changes": {"theseus": {"trials": trials}},
+        "tasks": ("cola",), "arms": ("predecessor", "kd", "theseus"), "seeds": range(1, 7), "scores": scores,
+        "speed": False, "arm_changes": {"theseus": {"trials": trials}},
     }  # fmt: skip
     waiting = make_results(tmp_path / "a", outcomes={("cola", "theseus", 2, 1): "missing"}, **options)
     assert judged(waiting)["theseus-above-kd-tasks"].parts[0].decision.waits
