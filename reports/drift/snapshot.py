@@ -29,7 +29,7 @@ from results.format.documents.codec import keys, plain
 from results.format.documents.run import COLUMN
 from results.format.documents.speed import Condition, Setting, Summary
 from results.format.errors import ReportError
-from results.format.predictions import check_sizes
+from results.format.predictions import THREADS, check_sizes
 from results.format.records import Results, Run
 from results.format.trials import chosen_runs
 from results.format.untrusted import inside, number, read_bytes, text
@@ -162,7 +162,7 @@ def _outputs_digest(data: bytes, path: Path) -> str:
     try:
         file = pq.ParquetFile(io.BytesIO(data))
         check_sizes(path, file.metadata, limits.PREDICTION_ROWS)
-        table = file.read()
+        table = file.read(use_threads=THREADS)
         for name in (COLUMN.checkpoint, COLUMN.split):
             digest.update("\n".join(map(str, table[name].to_pylist())).encode("utf-8", "surrogatepass"))
         for name in (COLUMN.idx, COLUMN.label, COLUMN.prediction):

@@ -91,7 +91,7 @@ class Results:
 
     @cached_property
     def _cells(self) -> dict[tuple[str, str], tuple[Run, ...]]:
-        found: dict[tuple[str, str], tuple[Run, ...]] = {}
+        found: dict[tuple[str, str], list[Run]] = {}
         for run in self.runs:
-            found[run.task, run.arm] = (*found.get((run.task, run.arm), ()), run)
-        return found
+            found.setdefault((run.task, run.arm), []).append(run)
+        return {key: tuple(runs) for key, runs in found.items()}
