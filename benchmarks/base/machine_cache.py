@@ -1,9 +1,10 @@
 """Values found once per machine and kept: step times, checks that passed, counts that need a model to be made.
 
-    length = machine_cache.once("lengths", [fingerprint, tokenizer], count)
+    length = machine_cache.once("lengths", list[int], [fingerprint, tokenizer], count)
 
 A key holds everything that the value depends on: hashes of files and of our code, versions, settings. A file that
-cannot be read counts as missing, so the folder may be deleted at any time.
+cannot be read, or that does not hold a value of the type that is asked for, counts as missing, so the folder may be
+deleted at any time.
 """
 
 from __future__ import annotations
@@ -16,9 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
+from pydantic import TypeAdapter
 
 from results.format.files import replace_text
 from results.format.layout import digest
+
+LARGEST = 64 * 2**20  # bytes; the lengths of QQP's sentences take 2 MB
 
 
 def folder() -> Path:
@@ -31,11 +35,14 @@ def path_of(kind: str, key: Any) -> Path:
     return folder() / f"{kind}-{digest(key)[:24]}.json"
 
 
-def read(kind: str, key: Any) -> Any:
-    """The value, or None."""
+def read(kind: str, like: Any, key: Any) -> Any:
+    """The value, of the type `like`, or None."""
     try:
-        return json.loads(path_of(kind, key).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        path = path_of(kind, key)
+        if path.stat().st_size > LARGEST:
+            return None
+        return TypeAdapter(like).validate_json(path.read_bytes())
+    except (OSError, RuntimeError, ValueError):  # no file; no home to look for one; another value
         return None
 
 
@@ -46,12 +53,12 @@ def write(kind: str, key: Any, value: Any) -> None:
     replace_text(path, json.dumps(value, indent=1) + "\n")
 
 
-def once(kind: str, key: Any, find: Callable[[], Any]) -> Any:
+def once(kind: str, like: Any, key: Any, find: Callable[[], Any]) -> Any:
     """The cached value, or what `find` returns now, which is then cached. Exceptions are not cached. If the cache
     cannot be written, the value is computed again next time."""
-    value = read(kind, key)
+    value = read(kind, like, key)
     if value is None and (value := find()) is not None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, RuntimeError):
             write(kind, key, value)
     return value
 
@@ -60,7 +67,7 @@ def once(kind: str, key: Any, find: Callable[[], Any]) -> Any:
 def one_at_a_time(kind: str) -> Iterator[None]:
     """Of commands that start together here one finds the values of `kind`; the others wait and then read them."""
     with contextlib.ExitStack() as held:
-        with contextlib.suppress(OSError):  # a home that cannot be written to keeps nothing either
+        with contextlib.suppress(OSError, RuntimeError):  # a home that cannot be written to keeps nothing either
             folder().mkdir(parents=True, exist_ok=True)
             held.enter_context(FileLock(folder() / f"{kind}.lock"))
         yield

@@ -42,11 +42,8 @@ def best_workers(steps_a_second: dict[int, float]) -> int:
 def default_workers(machine: devices.Machine) -> int:
     """The best number that `doctor` measured on this machine; otherwise one per `threads` cores, or one on a GPU."""
     usual = 1 if machine.device.device == "cuda" else possible_workers(machine.device)[-1]
-    kept = machine_cache.read("workers", _key(machine))
-    try:
-        return best_workers({int(count): float(rate) for count, rate in kept.items()})
-    except (ValueError, AttributeError):  # no measurement, or a damaged one
-        return usual
+    kept: dict[int, float] | None = machine_cache.read("workers", dict[int, float], _key(machine))
+    return best_workers(kept) if kept and min(kept) > 0 else usual
 
 
 def _key(machine: devices.Machine) -> dict[str, Any]:

@@ -25,7 +25,8 @@ def _check_loads(source: EncoderSource) -> None:
         return True
 
     versions = packages(("torch", "transformers", "tokenizers", "safetensors"))
-    machine_cache.once("encoder", [source.hash, versions, hash_of("benchmarks.models.checks:check_loadable")], check)
+    key = [source.hash, versions, hash_of("benchmarks.models.checks:check_loadable")]
+    machine_cache.once("encoder", bool, key, check)
 
 
 def find_encoder(encoder: Encoder, own: str | None = None) -> EncoderSource:

@@ -87,7 +87,7 @@ def _counts(
         )
         versions = packages(("torch", "transformers"))
         key = [kind.__module__, code, versions, options, sources, outputs, modules]
-        found = machine_cache.once("trainable", key, count)
+        found = machine_cache.once("trainable", tuple[int, int, int], key, count)
     return found[0], found[1], found[2]
 
 

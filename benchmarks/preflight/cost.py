@@ -77,6 +77,7 @@ def shape_of(encoder: EncoderSource) -> dict[str, int] | None:
 
     shape: dict[str, int] = machine_cache.once(
         "shape",
+        dict[str, int],
         [encoder.hash, SHAPE, hash_of("benchmarks.preflight.cost:shape_of"), packages(("transformers",))],
         sizes,
     )
@@ -103,10 +104,7 @@ class Pace:
 def pace_of(plan: Plan) -> Pace:
     """The pace of a plan, as far as it is known. This measures nothing."""
     pace = Pace(shape_of(plan.encoder), plan.machine, plan.suite.training.batch_size, plan.workers)
-    try:
-        return replace(pace, times=StepTimes(**machine_cache.read(KIND, pace.key))) if pace.shape else pace
-    except TypeError:  # no cached value, or one with other fields
-        return pace
+    return replace(pace, times=machine_cache.read(KIND, StepTimes, pace.key)) if pace.shape else pace
 
 
 def keep(pace: Pace, times: StepTimes) -> None:
@@ -167,7 +165,8 @@ def lengths_of(run: Run) -> tuple[int, ...]:
 
     read = [run.source.fingerprint, run.task.columns, run.tokenizer.hash, run.max_length, SAMPLED]
     code = hash_of("benchmarks.training.batches:tokenise_split")
-    return tuple(machine_cache.once("lengths", [*read, code, packages(("tokenizers", "transformers"))], count))
+    key = [*read, code, packages(("tokenizers", "transformers"))]
+    return tuple(machine_cache.once("lengths", list[int], key, count))
 
 
 def evaluations(training: Training, steps: int) -> int:

@@ -123,7 +123,8 @@ def differences(kinds: set[Kind], shape: Shape, machine: Machine, say: Callable[
     found: dict[Kind, str | None] = dict.fromkeys(kinds)
 
     def unknown() -> list[Kind]:
-        return [kind for kind, key in keys.items() if not machine_cache.read("probe", key)]
+        kept = {kind: machine_cache.read("probe", dict[str, bool | int], key) for kind, key in keys.items()}
+        return [kind for kind, answer in kept.items() if not answer or answer.get("bit_equal") is not True]
 
     if not unknown():
         return found

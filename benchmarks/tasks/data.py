@@ -94,7 +94,7 @@ def check_splits(source: Source) -> None:
     """Make the checks of `load_splits` once per machine, data and versions. Raises `SuiteError`."""
     versions = packages(("datasets", "pyarrow"))
     key = [source.fingerprint, asdict(source.task), versions, hash_of("benchmarks.tasks.data")]
-    machine_cache.once("data", key, lambda: sorted(load_splits(source)))
+    machine_cache.once("data", list[str], key, lambda: sorted(load_splits(source)))
 
 
 @lru_cache(maxsize=8)
