@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 
 def millions(value: int | None) -> str:
@@ -62,6 +64,13 @@ def signed(value: float | None, places: int = 1) -> str:
 def p_words(p: float | None) -> str:
     """`0.012`, `< 0.001`; empty for None."""
     return "" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+
+
+def csv_text(heads: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """Rows under their heads as CSV."""
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows([heads, *rows])
+    return out.getvalue()
 
 
 def listed(parts: Sequence[str], last: str = "and") -> str:

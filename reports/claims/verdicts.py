@@ -26,7 +26,7 @@ from reports.statistics.margins import practical_margin
 from reports.statistics.power import seeds_for_equivalence, seeds_needed
 from reports.statistics.significance import ALPHA, bootstrap_p, sign_flip, smallest_p
 from reports.timing.matrix import PAPER_LAYERS, plain
-from reports.words import signed
+from reports.words import counted, signed
 from results.format.published_numbers import claims
 from results.format.records import Arm, Condition, Results
 from results.format.untrusted import real, text
@@ -213,7 +213,7 @@ def _size(compared: Differences, part: Part, alike: bool) -> str:
         return ""
     margin = practical_margin(compared.cells.results.suite, decision.difference.task)
     nearest = min(abs(part.low), abs(part.high))
-    points = counted_points(margin)
+    points = counted(round(margin), "point")
     if nearest >= margin:
         said = f"by {points} or more"
     elif max(abs(part.low), abs(part.high)) < margin:
@@ -224,11 +224,6 @@ def _size(compared: Differences, part: Part, alike: bool) -> str:
         return said
     inside = part.low <= part.published <= part.high
     return f"{said}; the paper's {signed(part.published)} lies {'inside' if inside else 'outside'} this interval"
-
-
-def counted_points(margin: float) -> str:
-    """`1 point`, `2 points`."""
-    return f"{margin:g} point{'' if margin == 1 else 's'}"
 
 
 def _over_macro(compared: Differences, found: Sequence[Verdict]) -> list[Verdict]:

@@ -8,18 +8,16 @@ search_csv(found)      # search.csv
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from reports.findings.across_tasks import Group
 from reports.findings.findings import Findings
-from reports.statistics.across_tasks import LEAST_TASKS, Pooled, Shrunken
+from reports.statistics.across_tasks import LEAST_TASKS, Shrunken
 from reports.statistics.cells import MACRO
 from reports.statistics.ranks import LEAST_ARMS, Ranks
 from reports.statistics.stochastic_order import Order
-from reports.words import counted, listed, p_words, signed
+from reports.words import counted, csv_text, listed, p_words, signed
 
 Row = dict[str, Any]
 TRIALS_SHOWN = (1, 2, 4, 8, 16, 32, 64)
@@ -209,7 +207,7 @@ def to_csv(found: Findings) -> str | None:
         return None
     heads = ("analysis", "arm", "against", "task", "quantity", "value", "origin", "open")
     rows = [[*line[:5], f"{line[5]:.6g}", _origin(found, line[1], line[2]), why] for line, why in lines]
-    return _written(heads, rows)
+    return csv_text(heads, rows)
 
 
 def _line_open(found: Findings, group: Group, rival: str) -> str:
@@ -221,7 +219,7 @@ def _lines(group: Group) -> Iterator[tuple[str, str, str, str, str, float]]:
     for rival in group.rivals:
         head = (group.leader, rival)
         if pooled := group.pooled[rival]:
-            yield from (("pooled", *head, "", *pair) for pair in _pooled_values(pooled))
+            yield from (("pooled", *head, "", *pair) for pair in vars(pooled).items() if pair[0] != "tasks")
             for name, task in pooled.tasks.items():
                 yield from (("shrunken", *head, name, *pair) for pair in vars(task).items())
         for name, order in group.orders[rival].items():
@@ -235,10 +233,6 @@ def _lines(group: Group) -> Iterator[tuple[str, str, str, str, str, float]]:
             yield from (("ranks", arm, "", name, "rank", value) for arm, value in row.items())
 
 
-def _pooled_values(pooled: Pooled) -> list[tuple[str, float]]:
-    return [(name, value) for name, value in vars(pooled).items() if name != "tasks"]
-
-
 def search_csv(found: Findings) -> str | None:
     """A line per arm and number of trials; None without a search."""
     rows = [
@@ -246,16 +240,8 @@ def search_csv(found: Findings) -> str | None:
         for curve in found.search
         for k, value in enumerate(curve.values, 1)
     ]
-    return _written(("arm", "tasks", "trials", "expected_best", "origin"), rows) if rows else None
+    return csv_text(("arm", "tasks", "trials", "expected_best", "origin"), rows) if rows else None
 
 
 def _origin(found: Findings, *names: str) -> str:
     return "imported" if any(found.results.suite.arm(name).origin for name in names if name) else ""
-
-
-def _written(heads: Iterable[str], rows: Iterable[list[Any]]) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(heads)
-    writer.writerows(rows)
-    return out.getvalue()

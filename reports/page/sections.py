@@ -5,14 +5,13 @@ The rows hold numbers already formatted, so that the template holds layout only 
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+
+import pandas as pd
 
 from reports.findings.findings import Findings
 from reports.statistics.cells import summarise
@@ -145,14 +144,7 @@ def failure_row(found: Findings, failures: Failures) -> Row:
 
 def failures_csv(found: Findings) -> str:
     """A line per task and arm; rates are shares of 1, means are points."""
-    names = [field.name for field in fields(Failures)]
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(names)
-    for failures in found.failures:
-        values = [getattr(failures, name) for name in names]
-        writer.writerow("" if v is None else f"{v:.6g}" if isinstance(v, float) else v for v in values)
-    return out.getvalue()
+    return str(pd.DataFrame(found.failures).to_csv(index=False, float_format="%.6g", lineterminator="\n"))
 
 
 def registration(suite: Suite) -> str:

@@ -5,11 +5,8 @@ to_csv(found.table), to_latex(found.table)
 
 from __future__ import annotations
 
-import csv
-import io
-
 from reports.findings.main_table import Entry, MainTable
-from reports.words import decimals, plain_cell, protocol_name
+from reports.words import csv_text, decimals, plain_cell, protocol_name
 from results.format.untrusted import text
 
 
@@ -19,11 +16,9 @@ def to_csv(table: MainTable) -> str:
     The speed-up follows where depths are compared.
     """
     names = ["value", "sd", "n", "planned", "remark"] + (["paper"] if table.paper == "beside" else [])
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
     heads = [f"{column.name} {name}" for column in table.columns for name in names]
     speed_heads = ["speed-up", "speed-up decided", "speed-up paper"] if table.speed else []
-    writer.writerow(["arm", "title", "method", "layers", "statistic", "protocol", *heads, *speed_heads])
+    rows = []
     for i, (arm, row) in enumerate(zip(table.arms, table.entries, strict=True)):
         layers = "" if arm.layers is None else arm.layers
         cells: list[object] = [arm.name, plain_cell(arm.title), arm.method, layers, table.statistic, table.protocol]
@@ -33,8 +28,8 @@ def to_csv(table: MainTable) -> str:
             cells += [decimals(entry.paper, table.places)] if table.paper == "beside" else []
         for speed in table.speed[i : i + 1]:
             cells += [decimals(speed.ratio, 2), "yes" if speed.decided else "no", decimals(speed.paper, 2)]
-        writer.writerow(cells)
-    return out.getvalue()
+        rows.append(cells)
+    return csv_text(["arm", "title", "method", "layers", "statistic", "protocol", *heads, *speed_heads], rows)
 
 
 def to_latex(table: MainTable) -> str:

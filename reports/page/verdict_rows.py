@@ -7,15 +7,13 @@ absent_lines(absent)     # the claims that the suite cannot judge, a line per re
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from reports.claims.decisions import sensitivity_words
 from reports.claims.verdicts import Absent, Part, Verdict, flip_words, more_words, shown
 from reports.statistics.significance import ALPHA, smallest_p
-from reports.words import counted, listed, p_words, plain_cell
+from reports.words import counted, csv_text, listed, p_words, plain_cell
 from results.format.published_numbers import TASKS
 
 Row = dict[str, Any]
@@ -114,9 +112,7 @@ CSV_COLUMNS = (
 
 def to_csv(found: Sequence[Verdict], absent: Sequence[Absent]) -> str:
     """A line per part of every claim, and one per claim that is not in this suite, with six digits per number."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
+    rows: list[Iterable[object]] = []
     for v in found:
         for p in v.parts:
             tests = (p.p, p.family, p.raw_p, p.sign_flip, p.sign_flip_least, p.bootstrap)
@@ -124,11 +120,11 @@ def to_csv(found: Sequence[Verdict], absent: Sequence[Absent]) -> str:
             values = map(_number, (p.published, p.mean, p.low, p.high))
             more = "" if p.word != "undecided" or p.more is None else p.more
             row = [*head, *values, p.n, p.basis, *map(_number, tests), more, more_words(p), origin(v)]
-            writer.writerow([*row, p.size, *_survivors(p), v.word])
+            rows.append([*row, p.size, *_survivors(p), v.word])
     for a in absent:
         gap = dict.fromkeys(CSV_COLUMNS, "") | {"verdict": "not in this suite", "remark": a.why}
-        writer.writerow((gap | {"claim": a.claim["id"], "kind": a.claim["kind"], "where": a.claim["where"]}).values())
-    return out.getvalue()
+        rows.append((gap | {"claim": a.claim["id"], "kind": a.claim["kind"], "where": a.claim["where"]}).values())
+    return csv_text(CSV_COLUMNS, rows)
 
 
 def _survivors(part: Part) -> list[str]:

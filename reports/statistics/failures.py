@@ -118,13 +118,9 @@ def broken_seeds(cell: Cell, protocol: str) -> dict[str, list[int]]:
     """The seeds of a cell whose run is over and has no score, by what happened; empty where there is none."""
     found = {status: sorted({run.seed for run in cell.runs if run.status == status}) for status in BROKEN}
     found["has no score"] = sorted(
-        {run.seed for run in cell.runs if run.status == "done" and not _scored(run, protocol)}
+        {run.seed for run in cell.runs if run.status == "done" and run.score(protocol) is None}
     )
     return {status: seeds for status, seeds in found.items() if seeds}
-
-
-def _scored(run: Run, protocol: str) -> bool:
-    return run.score(protocol) is not None
 
 
 def _all_scores(estimator: Estimator, task: str, arm: str) -> dict[int, float] | None:
@@ -132,7 +128,7 @@ def _all_scores(estimator: Estimator, task: str, arm: str) -> dict[int, float] |
     cells = estimator.cells
     if task != MACRO:
         cell = cells.at(task, arm, estimator.protocol)
-        over = [run for run in cell.runs if run.status != "missing" and not _scored(run, estimator.protocol)]
+        over = [run for run in cell.runs if run.status != "missing" and run.score(estimator.protocol) is None]
         filled = {run.seed: _score(estimator, run) for run in over}
         if any(value is None for value in filled.values()):
             return None
