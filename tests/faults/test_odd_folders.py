@@ -125,7 +125,10 @@ def test_what_a_process_of_another_boot_or_machine_of_this_name_fills_is_never_s
     assert (theirs.is_dir(), ours.is_dir()) == (True, False)
 
 
-@pytest.mark.parametrize("name", [layout.STAGING, layout.LEASES, layout.CACHE, layout.SUITE])
+SLOWER = [pytest.param(name, marks=pytest.mark.slow) for name in (layout.STAGING, layout.CACHE)]
+
+
+@pytest.mark.parametrize("name", [layout.LEASES, layout.SUITE, *SLOWER])
 def test_a_file_for_a_folder_or_a_folder_for_a_file_is_one_line(lab, capfd, name: str) -> None:
     suite, results, run = lab
     shutil.rmtree(run)

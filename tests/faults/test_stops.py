@@ -72,12 +72,14 @@ def test_a_plan_while_it_imports(suite, tmp_path):
     command.stop(signal.SIGTERM)
 
 
+@pytest.mark.slow
 def test_a_calibration_while_its_workers_start(suite, tmp_path):
     command = Command(tmp_path, "plan", str(suite), "--calibrate", machine=suite.parent)
     command.says("measuring how fast")
     command.stop(signal.SIGTERM, group=False)
 
 
+@pytest.mark.slow
 def test_the_probe_of_a_run(suite, tmp_path):
     command = Command(tmp_path, "run", str(suite), "--results", str(tmp_path / "results"), machine=suite.parent)
     command.says("probing whether training repeats")

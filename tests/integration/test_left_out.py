@@ -49,6 +49,7 @@ def test_an_arm_whose_checkpoint_is_out_of_reach_stops_the_suite_before_anything
     assert not list((tmp_path / "results").glob("*/*/seed-*"))
 
 
+@pytest.mark.slow
 def test_an_optional_arm_is_left_out_with_a_warning_and_the_others_go_on(folder, tmp_path, capfd):
     path = suite(folder, tmp_path, far("true"))
     arguments = ("--methods", "finetune,far", "--seeds", "1", "--set", "training.max_steps=1")

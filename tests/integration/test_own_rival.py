@@ -76,6 +76,7 @@ def command(tmp_path_factory):
     return run, folder
 
 
+@pytest.mark.slow
 def test_a_rival_that_follows_whole_hidden_states_runs(command):
     run, folder = command
     done = run("run", "--results", str(folder / "results"), "--seeds", "1", "--workers", "1")
