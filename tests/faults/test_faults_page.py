@@ -1,4 +1,4 @@
-"""docs/faults.md has all thirty faults, and every test that it names exists."""
+"""docs/faults.md numbers its faults, and every test that it names exists."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ ROWS = [line.strip("|").split(" | ") for line in PAGE.splitlines() if re.match(r
 NAMED = sorted(set(re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", PAGE)))
 
 
-def test_the_thirty_are_there_once_each_and_in_order():
-    assert [int(row[0]) for row in ROWS] == list(range(1, 31))
+def test_each_is_there_once_and_in_order():
+    assert [int(row[0]) for row in ROWS] == list(range(1, len(ROWS) + 1))
+    assert len(ROWS) >= 40
     assert {len(row) for row in ROWS} == {4}
 
 

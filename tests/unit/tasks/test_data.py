@@ -127,3 +127,25 @@ def test_tokenising_truncates_and_marks_the_second_sentence(glue, tmp_path):
     assert first.count(tiny.WORDS.index("[SEP]")) == 2
     assert train.types[: train.offsets[1]].tolist() == [0] * 8 + [1] * 7
     assert int(short["train"].lengths.max()) == 8
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("idx", lambda old: [0, *old[:-1]], "column 'idx' has missing or repeated numbers"),
+        ("idx", lambda old: [None, *old[1:]], "column 'idx' has missing or repeated numbers"),
+        ("idx", lambda old: [str(value) for value in old], "column 'idx' is string"),
+        ("idx", lambda old: [float(value) for value in old], "column 'idx' is double"),
+    ],
+)
+def test_numbers_that_the_end_would_refuse_are_refused_at_the_plan(glue, name, values, message):
+    tiny.rewrite(glue / "rte" / "validation.parquet", set_column(name, values))
+    with pytest.raises(SuiteError, match=message):
+        load(glue)
+
+
+def test_scores_on_another_scale_are_refused(tmp_path):
+    glue = tiny.save_glue(tmp_path / "glue", "stsb")
+    tiny.rewrite(glue / "stsb" / "train.parquet", set_column("label", lambda old: [value / 5 for value in old]))
+    with pytest.raises(SuiteError, match="is the scale 0 to 1"):
+        load(glue, "stsb")
