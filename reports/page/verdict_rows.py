@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from reports.claims.decisions import sensitivity_words
-from reports.claims.verdicts import Absent, Part, Verdict, flip_words, more_words, shown
+from reports.claims.verdicts import Absent, Claim, Part, Verdict
 from reports.statistics.significance import ALPHA, smallest_p
-from reports.words import counted, csv_text, listed, p_words, plain_cell
+from reports.words import counted, csv_text, listed, p_words, plain_cell, signed
 from results.format.published_numbers import TASKS
 
 Row = dict[str, Any]
@@ -83,6 +83,34 @@ def row(verdict: Verdict, part: Part) -> Row:
         "left_out": sensitivity_words(part.decision) if part.decision else "",
         "normality": bool(part.decision and part.decision.on_normality),
     }
+
+
+def flip_words(part: Part) -> str:
+    """The sign-flip test in words: its p, or that this number of seeds cannot decide it."""
+    if part.sign_flip is None or part.sign_flip_least is None:
+        return ""
+    least = part.sign_flip_least
+    return f"{part.sign_flip:.3g}" if least <= ALPHA else f"undecidable at this n (least {least:.3g})"
+
+
+def more_words(part: Part) -> str:
+    """What would decide an undecided part, in words. Adding seeds to this suite would be a second look at it."""
+    if part.word != "undecided":
+        return ""
+    if part.sentence or part.raw_p is None:
+        return part.sentence
+    if part.more is None:
+        return "not by seeds alone: too near the limit" + ("" if part.basis == "seeds" else " for this dev set")
+    return f"a new suite with about {part.n + part.more} seeds, at the spread seen"
+
+
+def shown(value: float | None, claim: Claim) -> str:
+    """A difference in points with its sign, a retention in per cent, or a ratio."""
+    if value is None:
+        return ""
+    if claim["kind"] == "order":
+        return signed(value)
+    return f"{100 * value:.1f} %" if claim["metric"] == "score" else f"{value:.2f}×"
 
 
 def label(verdict: Verdict) -> str:

@@ -6,8 +6,8 @@ from scipy import stats
 
 from reports import read
 from reports.claims.matching import matched
-from reports.claims.verdicts import flip_words, more_words, verdicts
-from reports.page.verdict_rows import absent_lines, by_task, rows, to_csv
+from reports.claims.verdicts import verdicts
+from reports.page.verdict_rows import absent_lines, by_task, flip_words, more_words, rows, to_csv
 from reports.statistics.bootstrap import seeds_estimate
 from reports.statistics.cells import MACRO, Cells
 from reports.statistics.differences import Differences, comparisons
