@@ -1,4 +1,4 @@
-"""The demo's accepted results: no arm is degenerate, so that the first page a newcomer sees favours none by construction.
+"""The demo's accepted results: no arm is degenerate, so that a newcomer's first page favours none by construction.
 
 In the first demo fine-tuning had a third of its predecessor's score and gave constant answers on one task.
 """
