@@ -45,7 +45,7 @@ RATIO = 100  # unpacked bytes per byte of the archive; our own bundles are not p
 
 # suite files and models
 SUITE_TEXT, SUITE_ITEMS, SUITE_DEPTH = 10_000, 10_000, 20  # characters, entries of a list or section, nesting
-SUITE_NUMBER = 1e12  # the largest number in a suite file
+SUITE_NUMBER = 1e30  # the largest number in a suite file; beyond it arithmetic ends in infinities
 PLANNED_RUNS = 100_000  # of one suite; the paper's search has 4,804
 SUITE = MIB  # the largest built-in suite file has 4 kB
 MODEL_CONFIG = MIB  # config.json of an encoder

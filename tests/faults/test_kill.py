@@ -46,8 +46,7 @@ def work_through(plan, results: Path, eager: bool) -> None:
     if eager:
         checkpoint.SHARE = 1e9
     store = Store(results)
-    store.open()
-    store.sweep()
+    store.prepare(plan.runs)  # as `run` does first: a kill may have come before a finished run removed its checkpoint
     store.write_suite(plan)
     for run in plan.runs:
         if not store.settled(run):

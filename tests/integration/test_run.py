@@ -324,7 +324,7 @@ def test_a_stopped_runner_leaves_no_worker_behind_and_goes_on_later(inputs, tmp_
     while not list(tmp_path.glob(".partial/*")):
         assert time.monotonic() < deadline
         time.sleep(0.2)
-    worker = int(next(tmp_path.glob(".partial/*")).name.split("-")[1])  # host-pid-random
+    worker = int(next(tmp_path.glob(".partial/*")).name.split("-")[2])  # host-boot-pid-random
     long.send_signal(how)
     said = long.communicate(timeout=60)[1]
     if how != signal.SIGKILL:

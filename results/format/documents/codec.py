@@ -170,4 +170,4 @@ class ByName:
 
     def __call__(self, value: Any, where: str) -> dict[str, Any]:
         found = mapping(value, where).items()
-        return {self.name(key, where): self.one(inner, f"{where}: {key}") for key, inner in found}
+        return {self.name(key, where): self.one(inner, f"{where}: {text(key, 60)}") for key, inner in found}
