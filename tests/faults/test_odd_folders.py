@@ -92,6 +92,7 @@ def test_a_damaged_document_is_named_and_blocks_no_plan(lab, capfd, kind: str, n
     assert len(said(capfd).strip().splitlines()) <= 1
 
 
+@pytest.mark.slow
 def test_a_run_whose_result_is_damaged_is_made_again_and_the_damaged_folder_is_kept(lab, capfd) -> None:
     suite, results, run = lab
     before = (run / "predictions.parquet").read_bytes()

@@ -176,6 +176,7 @@ def test_speed_is_paired_and_kept(inputs, tmp_path, capfd):
     assert found["ratio"] == pytest.approx(pd.Series(ratios).median())
 
 
+@pytest.mark.slow
 def test_a_fine_tuned_predecessor_is_taken_as_it_is(inputs, finished, tmp_path):
     folder = runs(finished, "rte")
     source = next(path for path in folder if "predecessor" in str(path)) / "successor"
@@ -338,6 +339,7 @@ def test_a_stopped_runner_leaves_no_worker_behind_and_goes_on_later(inputs, tmp_
     assert not list((tmp_path / ".partial").iterdir())
 
 
+@pytest.mark.slow
 def test_a_failed_run_is_shown_and_tried_again(inputs, finished, tmp_path, capfd):
     results = tmp_path / "results"
     shutil.copytree(finished, results)

@@ -73,6 +73,7 @@ finally:
 """
 
 
+@pytest.mark.slow
 def test_a_plan_of_what_is_known_imports_no_models_and_no_datasets():
     """4,804 runs take 3.6 s that way, and 10 s with those imports and checks."""
     first, second = (

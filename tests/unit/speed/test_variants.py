@@ -46,6 +46,7 @@ def test_bfloat16_agrees_with_eager(workshop, model):
     assert found.refusal("bfloat16", "successor") is None
 
 
+@pytest.mark.slow
 def test_an_export_answers_as_eager_at_shapes_it_has_not_seen(workshop, model):
     for name in onnx.NEEDED:  # make installs them
         pytest.importorskip(name)
