@@ -356,15 +356,14 @@ def _check_bounds(value: Any, where: str, depth: int = 0) -> None:
 
 
 # Keys that may be overridden without making a suite another experiment.
-NEUTRAL = ("seeds", "tasks", "name", "title", "description", "keep_successors", "strict", "data", "device", "speed",
-           "comparison", "predecessor")  # fmt: skip
+NEUTRAL = ("seeds", "tasks", "name", "title", "description", "keep_successors", "strict", "data.path", "device",
+           "speed", "comparison", "predecessor.per_seed", "predecessor.seed")  # fmt: skip
 
 
 def _qualify(tree: dict[str, Any], overrides: Sequence[str]) -> None:
     """A suite that was overridden on the command line is not the comparable one that its file describes."""
-    changed = [
-        key for key in (text.partition("=")[0].strip() for text in overrides) if key.split(".")[0] not in NEUTRAL
-    ]
+    keys = [text.partition("=")[0].strip() for text in overrides]
+    changed = [key for key in keys if key not in NEUTRAL and key.partition(".")[0] not in NEUTRAL]
     comparison = tree.get("comparison")
     if changed and isinstance(comparison, dict) and comparison.get("comparable") is True:
         reason = f"Changed on the command line: {', '.join(changed)}. {comparison.get('reason', '')}"

@@ -60,6 +60,12 @@ def test_a_suite_extends_suites_only(tmp_path: Path, parent: str) -> None:
         load_suite(str(file))
 
 
+@pytest.mark.parametrize("key", ["predecessor.training.epochs=1", "data.revision=" + "0" * 40, "protocol=last"])
+def test_what_makes_another_experiment_is_never_neutral(key: str) -> None:
+    assert not load_suite("paper", [key]).comparison.comparable
+    assert load_suite("paper", ["predecessor.per_seed=true", "data.path=/data"]).comparison.comparable
+
+
 def test_a_comparable_suite_that_is_overridden_is_not_comparable() -> None:
     assert load_suite("paper").comparison.comparable
     assert load_suite("paper", ["seeds=[1]", "device.device=cpu"]).comparison.comparable
