@@ -37,7 +37,7 @@ DIRECTORY_ENTRY = 46 + 4 * limits.KIB  # bytes: the fixed part, and more than an
 READABLE = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 # Errors of zipfile: its own; a stream that cannot be inflated or ends early; an unknown version or flag; a name that is
 # not UTF-8 or an offset above 2^63. Where they are caught, none of our own code runs.
-DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError)
+ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError)
 
 
 class Bundle:
@@ -101,7 +101,7 @@ class Bundle:
         try:
             with self._archive.open(info) as inner:
                 yield from chunks(inner)
-        except (*DAMAGED, OSError) as error:
+        except (*ZIP_ERRORS, OSError) as error:
             raise ReportError(f"{self.path}: {info.filename} cannot be read ({text(error, 100)})") from None
 
 
@@ -118,7 +118,7 @@ def opened(path: Path) -> Iterator[Bundle]:
             raise ReportError(f"{path}: cannot be read ({error.strerror or error}); check the path") from None
         try:
             archive = stack.enter_context(zipfile.ZipFile(file))
-        except (*DAMAGED, OSError) as error:
+        except (*ZIP_ERRORS, OSError) as error:
             raise ReportError(f"{path}: is a damaged zip ({text(error, 100)}); get it again") from None
         yield Bundle(path, file, archive)
 
