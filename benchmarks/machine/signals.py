@@ -88,7 +88,7 @@ def raise_once(*_: object) -> NoReturn:
 def quit_at_once(*_: object) -> NoReturn:
     """End this process now, with one line and exit code 75, never with a traceback."""
     for clean in reversed(_cleaning):
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(Exception):  # a cleaner that fails must not keep this process alive
             clean()
     with contextlib.suppress(OSError):
         os.write(2, f"{SAID}\n".encode())
@@ -125,7 +125,7 @@ def leave(end: SystemExit) -> None:
         signal.signal(number, signal.SIG_IGN)
     if end.code == INTERRUPTED:
         for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError):  # the reader has gone, or the stream is closed
                 stream.flush()
         os._exit(INTERRUPTED)
 
