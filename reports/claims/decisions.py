@@ -15,18 +15,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Literal
 
 from reports.statistics.bootstrap import Estimate
 from reports.statistics.cells import MACRO
 from reports.statistics.differences import Difference, Differences
 from reports.statistics.failures import BROKEN, broken_seeds, with_failures
+from reports.statistics.power import seeds_needed
 from reports.statistics.significance import ALPHA, holm, smallest_p
 from reports.words import counted, listed, signed
 from results.format.records import Run
 
 Key = tuple[str, str, str]  # task, reference, arm
 Word = Literal["above", "below", "open"]
+NONE: Mapping[Key, Decision] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -54,18 +57,20 @@ class Decision:
         return self.word != "open" and smallest_p(self.difference.n) > ALPHA
 
 
-def decide(compared: Differences, keys: Sequence[Key]) -> list[Decision]:
-    """Decide some differences as one family.
+def decide(compared: Differences, keys: Sequence[Key], known: Mapping[Key, Decision] = NONE) -> list[Decision]:
+    """Decide some differences as one family; those that a registered family decides (`known`) are taken from there.
 
     A test that has no data yet, or will never have any, counts with p = 1: a family of the tests that happen to be done
     would let an early look at one task decide what all eight do not.
     """
-    found = [_examined(compared, key) for key in keys]
+    found = [_examined(compared, key) for key in keys if key not in known]
     adjusted = holm([1.0 if d.raw_p is None else d.raw_p for d in found])
-    return [
+    decided = [
         _decided(d, adjusted[i], _if_counted(found, i), len(found)) if d.raw_p is not None else d
         for i, d in enumerate(found)
     ]
+    by_key = dict(known) | {d.difference.key: d for d in decided}
+    return [by_key[key] for key in keys]
 
 
 def _examined(compared: Differences, key: Key) -> Decision:
@@ -102,6 +107,15 @@ def _word(estimate: Estimate | None, p: float | None) -> Word:
     if estimate is None or p is None or p > ALPHA:
         return "open"
     return "above" if estimate.mean > 0 else "below"
+
+
+def more_seeds(d: Decision) -> int | None:
+    """How many more seeds would decide an open difference in four studies of five; None where that cannot be said."""
+    estimate = d.difference.estimate
+    if d.word != "open" or d.why or estimate is None or (estimate.tied and smallest_p(d.difference.n) > ALPHA):
+        return None
+    needed = seeds_needed(estimate.mean, estimate.sd, estimate.example_part, tests=d.family)
+    return None if needed is None else max(1, needed - estimate.n)
 
 
 def planned_runs(compared: Differences, key: Key) -> list[Run]:

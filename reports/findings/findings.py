@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from reports.claims.ablation import Ablation, ablation
+from reports.claims.contrasts import Contrasted, contrasts, registered_family
 from reports.claims.decisions import Decision, Key, all_decisions
 from reports.claims.paper_numbers import Column
 from reports.claims.verdicts import Absent, Verdict, judged, verdicts
@@ -42,7 +43,8 @@ class Findings:
     tables and figures use the same one. `leaders`: the Theseus arm of each depth; `reference` is the first of them.
     `timed`: the conditions of the one timing setting that is shown beside scores; `timing`: all of them. `answers`: the
     stored predictions by task. `flips` covers every pair of arms, or every pair with one of `flips_of` if not empty.
-    `across`: each leader and its rivals over tasks; `search`: the expected best score by number of trials.
+    `contrasts`: the questions that the suite registered. `across`: each leader and its rivals over tasks; `search`: the
+    expected best score by number of trials.
     """
 
     results: Results
@@ -53,6 +55,7 @@ class Findings:
     reference: Arm | None
     differences: tuple[Difference, ...]
     decisions: Mapping[Key, Decision]
+    contrasts: tuple[Contrasted, ...]
     across: tuple[Group, ...]
     verdicts: tuple[Verdict, ...]
     absent: tuple[Absent, ...]
@@ -76,7 +79,8 @@ def findings(results: Results) -> Findings:
     compared = Differences(Estimator(cells))
     answers, timed = compared.estimator.answers, timing_for_figure(results)
     table, leaders = main_table(cells, timed), depth_leaders(suite)
-    found, absent = verdicts(compared)
+    known = registered_family(compared, table.columns)
+    found, absent = verdicts(compared, known)
     shown, changed = comparisons(compared), ablation(compared, table.columns, table.paper == "beside")
     flips_of = listed_pairs(suite, answers)
     return Findings(
@@ -87,7 +91,8 @@ def findings(results: Results) -> Findings:
         leaders=leaders,
         reference=suite.arm(next(iter(leaders.values()))) if leaders else None,
         differences=tuple(shown),
-        decisions=all_decisions(compared, judged(found), shown, changed.along_steps, changed.from_predecessor),
+        decisions=all_decisions(compared, known | judged(found), shown, changed.along_steps, changed.from_predecessor),
+        contrasts=contrasts(suite, table.columns, known),
         across=tuple(across_tasks(compared, shown)),
         verdicts=tuple(found),
         absent=tuple(absent),

@@ -8,7 +8,7 @@ reports/page/drawing.py has the colours, the ids and the stable bytes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -36,7 +36,7 @@ from reports.page.drawing import (
 from reports.statistics.differences import Difference
 from reports.timing.headline_setting import latency
 from reports.words import short, signed
-from results.format.records import Arm, Run
+from results.format.records import Run
 
 Curve = Literal["loss", "rate"]
 
@@ -72,13 +72,14 @@ def score_panel(found: Findings, style: Style, column: Column) -> str | None:
 
 @styled()
 def difference_panel(
-    found: Findings, style: Style, arm: Arm, shown: Sequence[Difference], titles: Mapping[str, str]
+    found: Findings, style: Style, name: str, title: str, shown: Sequence[tuple[str, Difference]], left: int = 76
 ) -> str | None:
-    """The reference minus one arm: a point and its interval per task, with a line at zero; filled where decided."""
-    drawn = [d for d in shown if d.mean is not None]
-    if not drawn:
+    """A labelled row per difference: a point and its interval, with a line at zero; filled where decided."""
+    labelled = [(label, d) for label, d in shown if d.mean is not None]
+    if not labelled:
         return None
-    fig, ax = panel(320, 46 + 25 * len(drawn), left=76)
+    labels, drawn = zip(*labelled, strict=True)
+    fig, ax = panel(320, 46 + 25 * len(drawn), left=left)
     ax.axvline(0, color=MUTED, lw=1)
     for row, d in enumerate(drawn):
         colour = style.colours[d.reference]
@@ -86,13 +87,13 @@ def difference_panel(
             ax.plot([d.low, d.high], [row, row], color=colour, lw=2)
         filled = found.decisions[d.key].word != "open"
         ax.plot([d.mean or 0.0], [row], "o", ms=7, mec=colour, mew=1.6, mfc=colour if filled else PAPER)
-    rows(ax, [short(titles.get(d.task, d.task), 10) for d in drawn])
+    rows(ax, [short(label, left // 6 - 2) for label in labels])
     ax.margins(x=0.1)
     low, high = ax.get_xlim()
     ax.set_xlim(min(low, -0.5), max(high, 0.5))
     x_axis(ax)
-    spoken = "; ".join(f"{titles.get(d.task, d.task)} {signed(d.mean)}{_spoken_interval(d)}" for d in drawn)
-    return svg(fig, f"difference-{drawn[0].reference}-{arm.name}", f"Difference from {arm.title}, points", spoken)
+    spoken = "; ".join(f"{label} {signed(d.mean)}{_spoken_interval(d)}" for label, d in labelled)
+    return svg(fig, f"difference-{name}", title, spoken)
 
 
 @styled()

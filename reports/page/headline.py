@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from reports.claims.contrasts import Contrasted
 from reports.claims.decisions import Decision
 from reports.findings.findings import Findings
 from reports.statistics.cells import MACRO, Cell
@@ -19,6 +20,7 @@ from reports.words import counted, listed, p_words, protocol_name, signed
 from results.format.published_numbers import paper_macro
 from results.format.records import Arm, Suite
 
+ANSWERS = {"above": "yes", "below": "no, the opposite", "open": "undecided"}  # to a registered question
 MANY = 8  # a sentence lists at most this many arms
 RIVALS = {
     "above": "It is above {}.",
@@ -49,12 +51,29 @@ def headline(found: Findings) -> list[str]:
     if not found.leaders:
         sentences.append("No arm is a Theseus arm, so no difference from it is shown.")
     for leader in found.leaders.values():
-        rivals = [d for d in found.differences if d.reference == leader and _is_rival(found, d)]
+        shown = () if found.contrasts else found.differences  # registered questions take the place of the rivals
+        rivals = [d for d in shown if d.reference == leader and _is_rival(found, d)]
         sentences += _leader(found, leader, rivals)
         used += rivals
+    if found.contrasts:
+        asked = [_answered(found, contrast) for contrast in found.contrasts]
+        return [*sentences, *(said for said, _ in asked), *_caution(found, [d for _, d in asked])]
     changes = [step.change for step in found.ablation.steps if step.change is not None]
     sentences += _sorted_out(found, STEPS, [(d, suite.arm(d.reference).title) for d in changes])
     return sentences + _from_predecessor(found) + _swept(found) + _caution(found, [*used, *changes])
+
+
+def _answered(found: Findings, asked: Contrasted) -> tuple[str, Difference]:
+    """A registered question with its answer on the main score."""
+    suite, decision = found.results.suite, asked.decisions[found.table.columns.index(found.main)]
+    d, question = decision.difference, asked.contrast.question
+    pair = f"{suite.arm(d.reference).title} minus {suite.arm(d.arm).title}"
+    if d.mean is None:
+        return f"{question} No seed has a score of both {suite.arm(d.reference).title} and {suite.arm(d.arm).title}.", d
+    span = f", 95 % interval {signed(d.low)} to {signed(d.high)}" if d.low is not None else ""
+    tested = decision.why or (_tested(decision) if d.n > 1 else "one seed gives no interval")
+    answer = ANSWERS[decision.word].capitalize()
+    return f"{question} {answer}: {pair} is {signed(d.mean)}{span} ({counted(d.n, 'seed')}; {tested}).", d
 
 
 def _is_rival(found: Findings, d: Difference) -> bool:

@@ -18,7 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from reports.claims import ablation
 from reports.findings.findings import Findings, findings
-from reports.page import across_figures, across_rows, figures, loyalty_rows, sections, verdict_rows
+from reports.page import across_figures, across_rows, contrast_rows, figures, loyalty_rows, sections, verdict_rows
 from reports.page.drawing import Style, legend_marker, line_marker
 from reports.page.headline import headline
 from reports.page.tables import to_csv, to_latex
@@ -49,9 +49,9 @@ def render(results_folder: Path, output: Path | None = None) -> Path:
     """Write report.html and the files it links to into `output` (default `<results>/report`); return the page's path.
 
     table.csv and table.tex hold the main table, verdicts.csv every claim and failures.csv every failure rate in
-    numbers. Where predictions are stored, flips.csv lists the examples on which arms differ. across_tasks.csv and
-    search.csv hold the numbers of their sections, if the page has these. Raises `ReportError` when the results cannot
-    be read or the output cannot be written.
+    numbers. Where predictions are stored, flips.csv lists the examples on which arms differ. contrasts.csv,
+    across_tasks.csv and search.csv hold the numbers of their sections, if the page has these. Raises `ReportError`
+    when the results cannot be read or the output cannot be written.
     """
     found = findings(read(Path(results_folder)))
     folder = Path(output) if output is not None else found.results.root / "report"
@@ -64,6 +64,7 @@ def render(results_folder: Path, output: Path | None = None) -> Path:
         "flips.csv": loyalty_rows.flips_csv(found),
         "across_tasks.csv": across_rows.to_csv(found),
         "search.csv": across_rows.search_csv(found),
+        "contrasts.csv": contrast_rows.to_csv(found),
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -202,6 +203,7 @@ def _experiment(found: Findings) -> dict[str, Any]:
     return {
         "steps": [(step, ablation.seeds_word(suite, step.change) if step.change else "") for step in changed.steps],
         "whole_change": changed.whole_change,
+        "contrasts": contrast_rows.rows(found),
         "changes": changed.changes,
         "choices": found.choices,
         "budgets": trials.budgets(suite.arms) if suite.unequal_budget else [],
@@ -246,6 +248,7 @@ def _figures(found: Findings, grid: Sequence[Row]) -> dict[str, Any]:
         "rates": _drawn([(c.title, figures.curve_panel(found, style, c, "rate")) for c in tasks]),
         "latency": _drawn([("", figures.latency_figure(found, style))]),
         "steps": _drawn([("", steps)]),
+        "contrasts": _drawn(_contrasts(found, style)),
         "sweep": _drawn([(c.title, figures.sweep_panel(found, c)) for c in columns] if swept else []),
     }
 
@@ -258,7 +261,21 @@ def _differences(
     for row in grid:
         cells = [d for d in row.cells if d is not None]
         title = f"{row.reference.title} − {row.arm.title}" if several else row.arm.title
-        panels.append((title, figures.difference_panel(found, style, row.arm, cells, titles)))
+        labelled = [(titles.get(d.task, d.task), d) for d in cells]
+        name, spoken = f"{row.reference.name}-{row.arm.name}", f"Difference from {row.arm.title}, points"
+        panels.append((title, figures.difference_panel(found, style, name, spoken, labelled)))
+    return panels
+
+
+def _contrasts(found: Findings, style: Style) -> list[tuple[str, str | None]]:
+    """The registered questions, a panel per column of the main table."""
+    panels = []
+    for at, column in enumerate(found.table.columns):
+        labelled = [(f"{c.contrast.first} − {c.contrast.second}", c.decisions[at].difference) for c in found.contrasts]
+        spoken = f"{column.title}: differences that the suite registered, points"
+        panels.append(
+            (column.title, figures.difference_panel(found, style, f"asked-{column.name}", spoken, labelled, 186))
+        )
     return panels
 
 
