@@ -20,11 +20,16 @@ GPU_PYTHON   ?= 3.12
 GPU_PLATFORM ?= manylinux_2_28_x86_64 manylinux_2_27_x86_64 manylinux_2_17_x86_64
 GPU_WHEELS   ?= wheels
 
+# The study on a GPU machine (docs/study.md); `study-pack` adds what `python -m benchmarks run` needs besides.
+STUDY       ?= study
+STUDY_NEEDS := $(filter-out scipy,$(GPU_NEEDS)) datasets dill evaluate multiprocess
+STUDY_PY    ?= $(PY)
+
 export TOKENIZERS_PARALLELISM ?= false
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup reproduce-glue plan report drift drift-demo-ci accept-demo-ci test lint docs bench accept-bench demo-encoder encoder-minilm gpu-wheels clean
+.PHONY: help setup reproduce-glue plan report drift drift-demo-ci accept-demo-ci test lint docs bench accept-bench demo-encoder encoder-minilm gpu-wheels study-pack study-gpu clean
 
 help: ## this list
 	@echo 'make TARGET [SUITE=auto|demo|minilm|paper|path.toml] [ARGS="..."] [PYTHON=python3]'
@@ -91,6 +96,14 @@ gpu-wheels: ## download what a GPU machine may lack, into wheels/: GPU_PYTHON=3.
 	  --python-version $(GPU_PYTHON) $(addprefix --platform ,$(GPU_PLATFORM)) \
 	  $(foreach name,$(GPU_NEEDS),$(shell grep '^$(name)==' constraints.txt))
 	@du -h $(GPU_WHEELS)/*.whl
+
+study-pack: $(STAMP) ## pack encoder, data, suites and wheels of docs/study.md into STUDY=study for a GPU machine
+	@$(PY) -m benchmarks.gpu.study pack $(STUDY)
+	@$(MAKE) --no-print-directory gpu-wheels GPU_WHEELS=$(STUDY)/wheels GPU_NEEDS="$(STUDY_NEEDS)"
+	@du -sh $(STUDY)
+
+study-gpu: ## run what lies in STUDY=study on this machine's GPU; bundles in STUDY/out: ARGS="--minutes 9 --tasks mrpc"
+	@$(STUDY_PY) -m benchmarks.gpu.study run $(STUDY) $(STUDY)/out $(ARGS)
 
 clean: ## remove caches and builds; keeps .venv, runs and reports
 	@rm -rf build dist *.egg-info .benchmarks .mypy_cache .pytest_cache .ruff_cache .hypothesis .tox
