@@ -4,9 +4,10 @@
     python -m benchmarks.gpu.study run FOLDER OUTPUT --minutes 9   there: search, choice of the winners, confirmation
 
 The encoder travels in float16, half its size. That rounds its weights, so the packed suites have names of their own
-and their runs other ids. `run` stops in time and leaves OUTPUT/search.zip and OUTPUT/study.zip, bundles of the runs that
-are done, and OUTPUT/study.toml, the study's suite file with the winners. Bundles that lie in FOLDER are imported first,
-so that a second call goes on where the first one stopped. GLUE_DIR and ENCODER_DIR name data and encoder when packing.
+and their runs other ids. `run` stops in time and leaves OUTPUT/search.zip and OUTPUT/study.zip, bundles of the runs
+that are done, and OUTPUT/study.toml, the study's suite file with the winners. Bundles that lie in FOLDER are imported
+first, so that a second call goes on where the first one stopped. GLUE_DIR and ENCODER_DIR name data and encoder when
+packing.
 """
 
 from __future__ import annotations

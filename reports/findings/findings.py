@@ -16,6 +16,7 @@ from reports.claims.ablation import Ablation, ablation
 from reports.claims.contrasts import Contrasted, contrasts, registered_family
 from reports.claims.decisions import Decision, Key, all_decisions
 from reports.claims.paper_numbers import Column
+from reports.claims.reruns import Rerun, reruns
 from reports.claims.verdicts import Absent, Verdict, judged, verdicts
 from reports.findings.across_tasks import Group, across_tasks
 from reports.findings.constant_answers import ConstantCell, constant_cells
@@ -60,6 +61,7 @@ class Findings:
     verdicts: tuple[Verdict, ...]
     absent: tuple[Absent, ...]
     ablation: Ablation
+    reruns: tuple[Rerun, ...]
     choices: tuple[Choice, ...]
     search: tuple[SearchCurve, ...]
     constant: tuple[ConstantCell, ...]
@@ -97,6 +99,7 @@ def findings(results: Results) -> Findings:
         verdicts=tuple(found),
         absent=tuple(absent),
         ablation=changed,
+        reruns=reruns(cells),
         choices=tuple(choices(results)),
         search=tuple(search_curves(results, cells.macro_tasks)),
         constant=tuple(constant_cells(cells)),

@@ -204,6 +204,7 @@ def _experiment(found: Findings) -> dict[str, Any]:
         "steps": [(step, ablation.seeds_word(suite, step.change) if step.change else "") for step in changed.steps],
         "whole_change": changed.whole_change,
         "contrasts": contrast_rows.rows(found),
+        "reruns": found.reruns,
         "changes": changed.changes,
         "choices": found.choices,
         "budgets": trials.budgets(suite.arms) if suite.unequal_budget else [],
