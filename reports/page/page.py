@@ -18,7 +18,16 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from reports.claims import ablation
 from reports.findings.findings import Findings, findings
-from reports.page import across_figures, across_rows, contrast_rows, figures, loyalty_rows, sections, verdict_rows
+from reports.page import (
+    across_figures,
+    across_rows,
+    contrast_rows,
+    figures,
+    loyalty_rows,
+    reproducibility,
+    sections,
+    verdict_rows,
+)
 from reports.page.drawing import Style, legend_marker, line_marker
 from reports.page.headline import headline
 from reports.page.tables import to_csv, to_latex
@@ -50,7 +59,8 @@ def render(results_folder: Path, output: Path | None = None) -> Path:
 
     table.csv and table.tex hold the main table, verdicts.csv every claim and failures.csv every failure rate in
     numbers. Where predictions are stored, flips.csv lists the examples on which arms differ. contrasts.csv,
-    across_tasks.csv and search.csv hold the numbers of their sections, if the page has these. Raises `ReportError`
+    across_tasks.csv and search.csv hold the numbers of their sections, if the page has these. reproducibility.md is a
+    summary for a submission form. Raises `ReportError`
     when the results cannot be read or the output cannot be written.
     """
     found = findings(read(Path(results_folder)))
@@ -65,6 +75,7 @@ def render(results_folder: Path, output: Path | None = None) -> Path:
         "across_tasks.csv": across_rows.to_csv(found),
         "search.csv": across_rows.search_csv(found),
         "contrasts.csv": contrast_rows.to_csv(found),
+        "reproducibility.md": reproducibility.summary(found),
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
