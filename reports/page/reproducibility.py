@@ -56,12 +56,17 @@ def _context(found: Findings) -> dict[str, Any]:
         "rough": _rough(found),
         "spent": duration(spent) if spent else "not recorded",
         "costs": sections.costs(found),
-        "fields": {field.label: listed([value for value, _ in field.values] or ["not recorded"]) for field in found.environment.fields},
+        "fields": {
+            field.label: listed([value for value, _ in field.values] or ["not recorded"])
+            for field in found.environment.fields
+        },
         "searched": [(arm.title, _bounds(arm), len(arm.trials)) for arm in suite.arms if len(arm.trials) > 1],
         "evaluations": sum(run.evaluations or 0 for run in done),
-        "tasks": [(task, listed([_dev(split, size) for split, size in task.dev_examples.items()] or ["unknown"]))
-                  for task in suite.tasks],
-    }  # fmt: skip
+        "tasks": [
+            (task, listed([_dev(split, size) for split, size in task.dev_examples.items()] or ["unknown"]))
+            for task in suite.tasks
+        ],
+    }
 
 
 def _smooth(results: Results, done: list[Run]) -> list[str]:
