@@ -1,7 +1,6 @@
 """Has a mean fallen, and is a fall of its margin ruled out? The statistics of cells and macros.
 
-    judge(differences, margins, tasks)                                     # Judged for each cell
-    decide([*weigh(cells, tasks), *weigh(macros, scales=scales)], margins) # cells and macros as one family
+    decide([*weigh(cells, tasks), *weigh(macros, scales=scales)], margins) # Judged for each, as one family
 
 Differences are new minus accepted, in points, paired by seed. Drift needs a fall that is significant over the family
 *and* at least the margin. A pass needs a fall of the margin to be ruled out. docs/drift.md has the reasoning and power.
@@ -72,27 +71,17 @@ class Weighed:
         self.mean, self.sd, self.p, self.risen, self.reach, self.typical_sd = row.tolist()
 
 
-def judge(
-    differences: Sequence[Sequence[float]],
-    margins: Sequence[float],
-    groups: Sequence[Hashable] | None = None,
-    alpha: float = ALPHA,
-) -> list[Judged]:
-    """Moderated t per cell, one-sided for falls, Holm over all given cells; margins in points.
-
-    Each of the `groups` (tasks) has its own typical spread. A pass is tested without Holm, because all of what is
-    tested has to pass.
-    """
-    return decide(weigh(differences, groups, alpha=alpha), margins, alpha)
-
-
 def weigh(
     differences: Sequence[Sequence[float]],
     groups: Sequence[Hashable] | None = None,
     scales: Sequence[float] | None = None,
     alpha: float = ALPHA,
 ) -> list[Weighed]:
-    """Means with their errors. The variances are shared between all, within `groups`, or in units of `scales`."""
+    """Means with their errors: moderated t, one-sided for falls.
+
+    The variances are shared between all, within `groups` (tasks, each with its own typical spread), or in units of
+    `scales`.
+    """
     if not differences:
         return []
     units = np.ones(len(differences)) if scales is None else np.asarray(scales)
@@ -107,7 +96,10 @@ def weigh(
 
 
 def decide(weighed: Sequence[Weighed], margins: Sequence[float], alpha: float = ALPHA) -> list[Judged]:
-    """The verdict on each, with Holm's correction over all of them."""
+    """The verdict on each, with Holm's correction over all of them; margins in points.
+
+    A pass is tested without Holm, because all of what is tested has to pass.
+    """
     adjusted, risen = holm([w.p for w in weighed]), holm([w.risen for w in weighed])
     return [_decided(*given, alpha, len(weighed)) for given in zip(weighed, margins, adjusted, risen, strict=True)]
 
