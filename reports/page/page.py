@@ -18,7 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from reports.claims import ablation
 from reports.findings.findings import Findings, findings
-from reports.page import across_figures, across_rows, figures, loyalty_rows, sections, verdict_rows
+from reports.page import across_rows, figures, loyalty_rows, sections, verdict_rows
 from reports.page.drawing import Style, legend_marker, line_marker
 from reports.page.headline import headline
 from reports.page.tables import to_csv, to_latex
@@ -124,14 +124,12 @@ def _across(found: Findings) -> dict[str, Any]:
     """The leading arms across tasks and seeds, and the expected best of a search."""
     style, parts = Style(found.results.suite.arms), across_rows.sections(found)
     ranked = {group.leader: group.ranks for group in found.across if group.ranks is not None}
-    drawn = {
-        leader: across_figures.ranks_figure(found, style, ranks, i) for i, (leader, ranks) in enumerate(ranked.items())
-    }
+    drawn = {leader: figures.ranks_figure(found, style, ranks, i) for i, (leader, ranks) in enumerate(ranked.items())}
     return {
         "across": [part | {"figure": drawn.get(part["arm"], "")} for part in parts],
         "across_csv": across_rows.to_csv(found) is not None,
         "search": across_rows.search_rows(found),
-        "search_figure": across_figures.search_figure(found, style),
+        "search_figure": figures.search_figure(found, style),
     }
 
 

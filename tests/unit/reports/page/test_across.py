@@ -9,8 +9,8 @@ import pytest
 
 from reports.findings.findings import Findings, findings
 from reports.page import across_rows
-from reports.page.across_figures import ranks_figure, search_figure
 from reports.page.drawing import Style
+from reports.page.figures import ranks_figure, search_figure
 from reports.page.page import render
 from reports.statistics.across_tasks import pool
 from reports.statistics.differences import Differences
