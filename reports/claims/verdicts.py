@@ -21,8 +21,7 @@ from reports.claims.decisions import Decision, Key, decide, planned_runs
 from reports.claims.matching import conditions, matched, scope
 from reports.statistics.bootstrap import Estimate
 from reports.statistics.cells import MACRO, Cells
-from reports.statistics.differences import Differences
-from reports.statistics.margins import practical_margin
+from reports.statistics.differences import Differences, practical_margin
 from reports.statistics.power import seeds_for_equivalence, seeds_needed
 from reports.statistics.significance import ALPHA, bootstrap_p, sign_flip, smallest_p
 from reports.timing.matrix import PAPER_LAYERS, plain

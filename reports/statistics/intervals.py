@@ -29,7 +29,7 @@ from reports.statistics.bootstrap import (
     resample,
     seeds_estimate,
 )
-from reports.statistics.cells import MACRO, Cells, is_shared
+from reports.statistics.cells import MACRO, Cells, for_every_seed, is_shared
 from results.format.predictions import Answers, read_answers
 
 
@@ -134,7 +134,7 @@ class Estimator:
         values = self._scores(task, arm)
         single = is_shared(self.cells.results.suite, arm)
         if single:
-            values = dict.fromkeys(seeds, *values.values()) if len(values) == 1 else {}
+            values = for_every_seed(values, seeds)
         points = np.array([values[seed] for seed in seeds if seed in values])
         names = self.cells.macro_tasks if task == MACRO else (task,)
         parts = [self._drawn(name, arm, seeds, single) for name in names]
