@@ -22,7 +22,7 @@ from reports.statistics.cells import MACRO
 from reports.statistics.differences import Difference, Differences
 from reports.statistics.failures import BROKEN, broken_seeds, with_failures
 from reports.statistics.significance import ALPHA, holm, smallest_p
-from reports.words import counted, listed, signed
+from reports.words import counted, interval, listed, signed
 from results.format.records import Run
 
 Key = tuple[str, str, str]  # task, reference, arm
@@ -144,8 +144,7 @@ def sensitivity_words(d: Decision) -> str:
         return ""
     if d.if_counted is None:
         return f"{d.left_out}. The labels are not stored, so that they cannot be scored as constant answers"
-    low, high = d.if_counted.interval()
-    span = f"{signed(d.if_counted.mean)} ({signed(low)} to {signed(high)})"
+    span = f"{signed(d.if_counted.mean)} ({interval(*d.if_counted.interval())})"
     return f"{d.left_out}. Scored as the best constant answer: {span}"
 
 

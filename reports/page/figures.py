@@ -37,7 +37,7 @@ from reports.page.drawing import (
 from reports.statistics.differences import Difference
 from reports.statistics.ranks import Ranks
 from reports.timing.headline_setting import latency
-from reports.words import listed, short, signed
+from reports.words import interval, listed, short, signed
 from results.format.records import Arm, Run
 
 Curve = Literal["loss", "rate"]
@@ -276,4 +276,4 @@ def search_figure(found: Findings, style: Style) -> str | None:
 
 
 def _spoken_interval(d: Difference) -> str:
-    return "" if d.low is None else f" (interval {signed(d.low)} to {signed(d.high)})"
+    return "" if d.low is None else f" (interval {interval(d.low, d.high)})"

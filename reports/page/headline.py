@@ -15,7 +15,7 @@ from reports.findings.findings import Findings
 from reports.statistics.cells import MACRO, Cell
 from reports.statistics.differences import Difference
 from reports.statistics.significance import ALPHA, smallest_p
-from reports.words import counted, listed, p_words, protocol_name, signed
+from reports.words import counted, interval, listed, p_words, protocol_name, signed
 from results.format.published_numbers import paper_macro
 from results.format.records import Arm, Suite
 
@@ -125,8 +125,8 @@ def _sorted_out(found: Findings, shapes: dict[str, str], named: Sequence[tuple[D
         elif d.n == 1:
             groups["single"].append(f"{name} ({signed(d.mean)})")
         else:
-            interval = f"95 % interval {signed(d.low)} to {signed(d.high)}" if d.low is not None else "no interval"
-            span = f"{signed(d.mean)}, {interval}, {d.n} seeds"
+            around = f"95 % interval {interval(d.low, d.high)}" if d.low is not None else "no interval"
+            span = f"{signed(d.mean)}, {around}, {d.n} seeds"
             kind = "waiting" if decision.waits else "failed" if decision.why else decision.word
             groups[kind].append(f"{name} ({span}, {_tested(decision)})")
     return [shape.format(listed(groups[key])) for key, shape in shapes.items() if groups[key]]

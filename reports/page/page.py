@@ -25,7 +25,7 @@ from reports.page.tables import to_csv, to_latex
 from reports.statistics.cells import MACRO
 from reports.statistics.differences import Difference
 from reports.timing.headline_setting import in_words
-from reports.words import decimals, signed
+from reports.words import decimals, interval, p_words, signed
 from results.format import layout, trials
 from results.format.errors import ReportError
 from results.format.files import replace_text
@@ -89,9 +89,11 @@ def _page(found: Findings, output: Path) -> str:
     loader.filters |= {
         "decimals": decimals,
         "signed": signed,
+        "p_words": p_words,
         "decided": lambda d: found.decisions[d.key].word != "open",
         "verdict": lambda d: ablation.in_words(found.decisions[d.key]),
     }
+    loader.globals["interval"] = interval
     return loader.get_template("report.html.j2").render(
         _context(found, output) | _claims(found) | _loyalty(found) | _across(found)
     )
@@ -126,9 +128,10 @@ def _across(found: Findings) -> dict[str, Any]:
     ranked = {group.leader: group.ranks for group in found.across if group.ranks is not None}
     drawn = {leader: figures.ranks_figure(found, style, ranks, i) for i, (leader, ranks) in enumerate(ranked.items())}
     return {
-        "across": [part | {"figure": drawn.get(part["arm"], "")} for part in parts],
+        "across": [part | {"figure": drawn.get(part["group"].leader, "")} for part in parts],
         "across_csv": across_rows.to_csv(found) is not None,
-        "search": across_rows.search_rows(found),
+        "search": found.search,
+        "trial_counts": across_rows.trial_counts(found),
         "search_figure": figures.search_figure(found, style),
     }
 
