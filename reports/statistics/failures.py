@@ -65,9 +65,14 @@ class Failures:
     robust_high: float | None = None
 
     @property
+    def kinds(self) -> dict[str, int]:
+        """The number of runs that failed in each way."""
+        return {"diverged": self.diverged, "failed": self.failed, "constant": self.constant}
+
+    @property
     def count(self) -> int:
         """All three kinds."""
-        return self.diverged + self.failed + self.constant
+        return sum(self.kinds.values())
 
 
 def failure_rates(estimator: Estimator) -> list[Failures]:

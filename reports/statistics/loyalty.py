@@ -16,7 +16,7 @@ A run is compared with the predecessor it came from: the shared one, or the one 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -63,6 +63,15 @@ class Flips:
     only_second: NDArray[np.int64]
     differ: NDArray[np.int64]
     p: float
+
+    def turned(self) -> Flips:
+        """The same with the second arm first."""
+        swapped = replace(self, first=self.second, second=self.first)
+        return replace(swapped, only_first=self.only_second, only_second=self.only_first)
+
+    def per_cent(self, counts: NDArray[np.int64]) -> float:
+        """The share of all answers, pooled over seeds."""
+        return 100 * int(counts.sum()) / (len(counts) * len(self.seeds))
 
 
 def probabilities(logits: Array) -> Array:
