@@ -26,6 +26,7 @@ from reports.page.tables import to_csv, to_latex
 from reports.statistics.cells import MACRO
 from reports.statistics.differences import Difference
 from reports.timing.headline_setting import in_words
+from reports.timing.matrix import IN_WORDS
 from reports.words import counted, decimals, interval, p_words, signed
 from results.format import layout, trials
 from results.format.errors import ReportError
@@ -99,7 +100,11 @@ def _page(found: Findings, output: Path) -> str:
         "more_words": verdict_rows.more_words,
         "sensitivity": sensitivity_words,
     }
-    loader.globals |= {"interval": interval, "interval_words": verdict_rows.interval_words, "counted": counted}
+    loader.globals |= IN_WORDS | {
+        "interval": interval,
+        "interval_words": verdict_rows.interval_words,
+        "counted": counted,
+    }
     return loader.get_template("report.html.j2").render(
         vars(found) | _context(found, output) | _claims(found) | _loyalty(found) | _across(found)
     )
