@@ -22,7 +22,7 @@ from reports.statistics.cells import MACRO
 from reports.statistics.differences import Difference, Differences
 from reports.statistics.failures import BROKEN, broken_seeds, with_failures
 from reports.statistics.significance import ALPHA, holm, smallest_p
-from reports.words import counted, interval, listed, signed
+from reports.words import counted, interval, listed, p_words, signed
 from results.format.records import Run
 
 Key = tuple[str, str, str]  # task, reference, arm
@@ -136,6 +136,11 @@ def _left_out(compared: Differences, key: Key) -> str:
     if lost:
         said.append(f"{counted(lost, 'run')} of other trials failed and lost the choice")
     return f"{len(seeds)} of {counted(len(suite.seeds), 'seed')} left out: {'; '.join(said)}" if said else ""
+
+
+def tested(d: Decision) -> str:
+    """`p 0.012, Holm over 4`."""
+    return f"p {p_words(d.p)}" + (f", Holm over {d.family}" if d.family > 1 else "")
 
 
 def sensitivity_words(d: Decision) -> str:

@@ -143,7 +143,7 @@ def _all_higher(values: Floats, margin: float) -> bool:
 
 def _flat_and_above(found: Weighed, margin: float) -> bool:
     """Where no spread is known, the exact sign-flip test rules the fall out; it takes five seeds."""
-    return math.isinf(found.reach) and sign_flip(found.values + margin, "greater").p <= ALPHA
+    return math.isinf(found.reach) and sign_flip(found.values + margin, "greater") <= ALPHA
 
 
 def moved(differences: Sequence[float]) -> bool:

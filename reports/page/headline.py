@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reports.claims.decisions import Decision
+from reports.claims.decisions import tested
 from reports.findings.findings import Findings
 from reports.statistics.cells import MACRO, Cell
-from reports.statistics.differences import Difference
+from reports.statistics.differences import Difference, is_rival
 from reports.statistics.significance import ALPHA, smallest_p
-from reports.words import counted, interval, listed, p_words, protocol_name, signed
+from reports.words import counted, interval, listed, protocol_name, signed
 from results.format.published_numbers import paper_macro
 from results.format.records import Arm, Suite
 
@@ -49,20 +49,13 @@ def headline(found: Findings) -> list[str]:
     if not found.leaders:
         sentences.append("No arm is a Theseus arm, so no difference from it is shown.")
     for leader in found.leaders.values():
-        rivals = [d for d in found.differences if d.reference == leader and _is_rival(found, d)]
+        own = [d for d in found.differences if (d.reference, d.task) == (leader, found.cells.main_task)]
+        rivals = [d for d in own if is_rival(suite, d.arm)]
         sentences += _leader(found, leader, rivals)
         used += rivals
     changes = [step.change for step in found.ablation.steps if step.change is not None]
     sentences += _sorted_out(found, STEPS, [(d, suite.arm(d.reference).title) for d in changes])
     return sentences + _from_predecessor(found) + _swept(found) + _caution(found, [*used, *changes])
-
-
-def _is_rival(found: Findings, d: Difference) -> bool:
-    """Whether the answer names a difference: it is on the main task, and not with a predecessor, step or sweep arm."""
-    suite = found.results.suite
-    arm = suite.arm(d.arm)
-    swept = arm.group is not None and arm.x is not None
-    return d.task == found.cells.main_task and not (arm.is_predecessor or swept or arm.name in suite.steps)
 
 
 def _leader(found: Findings, leader: str, rivals: Sequence[Difference]) -> list[str]:
@@ -128,15 +121,9 @@ def _sorted_out(found: Findings, shapes: dict[str, str], named: Sequence[tuple[D
             around = f"95 % interval {interval(d.low, d.high)}" if d.low is not None else "no interval"
             span = f"{signed(d.mean)}, {around}, {d.n} seeds"
             kind = "waiting" if decision.waits else "failed" if decision.why else decision.word
-            groups[kind].append(f"{name} ({span}, {_tested(decision)})")
+            test = "every seed gives the same difference" if decision.p is None else tested(decision)
+            groups[kind].append(f"{name} ({span}, {test})")
     return [shape.format(listed(groups[key])) for key, shape in shapes.items() if groups[key]]
-
-
-def _tested(decision: Decision) -> str:
-    """`p 0.012, Holm over 4`."""
-    if decision.p is None:
-        return "every seed gives the same difference"
-    return f"p {p_words(decision.p)}" + (f", Holm over {decision.family}" if decision.family > 1 else "")
 
 
 def _from_predecessor(found: Findings) -> list[str]:

@@ -63,9 +63,9 @@ def interval_words(part: Part, claim: Claim) -> str:
 
 def flip_words(part: Part) -> str:
     """The sign-flip test in words: its p, or that this number of seeds cannot decide it."""
-    if part.sign_flip is None or part.sign_flip_least is None:
+    if part.sign_flip is None:
         return ""
-    least = part.sign_flip_least
+    least = smallest_p(part.n)
     return f"{part.sign_flip:.3g}" if least <= ALPHA else f"undecidable at this n (least {least:.3g})"
 
 
@@ -119,7 +119,8 @@ def to_csv(found: Sequence[Verdict], absent: Sequence[Absent]) -> str:
     rows: list[Iterable[object]] = []
     for v in found:
         for p in v.parts:
-            tests = (p.p, p.family, p.raw_p, p.sign_flip, p.sign_flip_least, p.bootstrap)
+            least = None if p.sign_flip is None else smallest_p(p.n)
+            tests = (p.p, p.family, p.raw_p, p.sign_flip, least, p.bootstrap)
             head = [v.claim["id"], v.claim["kind"], v.claim["where"], plain_cell(p.title), p.word, v.label]
             values = map(_number, (p.published, p.mean, p.low, p.high))
             more = "" if p.word != "undecided" or p.more is None else p.more

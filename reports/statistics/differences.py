@@ -108,6 +108,13 @@ def depth_leaders(suite: Suite) -> dict[int | None, str]:
     return {depth: name for depth, name in leaders.items() if name is not None}
 
 
+def is_rival(suite: Suite, name: str) -> bool:
+    """Whether an arm is another method to compare with: not the predecessor, a step of an ablation or a swept arm."""
+    arm = suite.arm(name)
+    swept = arm.group is not None and arm.x is not None
+    return not (arm.is_predecessor or swept or name in suite.steps)
+
+
 def difference(estimator: Estimator, task: str, reference: str, arm: str) -> Difference:
     """The paired differences of two arms on one task."""
     cells = estimator.cells

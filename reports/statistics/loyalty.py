@@ -76,9 +76,7 @@ class Flips:
 
 def probabilities(logits: Array) -> Array:
     """Softmax of (examples, classes) logits as (classes, examples), which makes sums over few classes fast."""
-    rows = np.ascontiguousarray(logits.T, dtype=np.float64)
-    found = np.exp(rows - rows.max(axis=0))
-    return np.asarray(found / found.sum(axis=0))
+    return np.asarray(special.softmax(np.ascontiguousarray(logits.T, dtype=np.float64), axis=0))
 
 
 def jensen_shannon_distance(p: Array, q: Array) -> Array:
