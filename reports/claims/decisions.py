@@ -24,7 +24,7 @@ from reports.statistics.differences import Difference, Differences
 from reports.statistics.failures import BROKEN, broken_seeds, with_failures
 from reports.statistics.power import seeds_needed
 from reports.statistics.significance import ALPHA, holm, smallest_p
-from reports.words import counted, listed, signed
+from reports.words import counted, interval, listed, p_words, signed
 from results.format.records import Run
 
 Key = tuple[str, str, str]  # task, reference, arm
@@ -152,14 +152,18 @@ def _left_out(compared: Differences, key: Key) -> str:
     return f"{len(seeds)} of {counted(len(suite.seeds), 'seed')} left out: {'; '.join(said)}" if said else ""
 
 
+def tested(d: Decision) -> str:
+    """`p 0.012, Holm over 4`."""
+    return f"p {p_words(d.p)}" + (f", Holm over {d.family}" if d.family > 1 else "")
+
+
 def sensitivity_words(d: Decision) -> str:
     """The seeds left out, and the difference if they count as constant answers; empty where no seed is left out."""
     if not d.left_out:
         return ""
     if d.if_counted is None:
         return f"{d.left_out}. The labels are not stored, so that they cannot be scored as constant answers"
-    low, high = d.if_counted.interval()
-    span = f"{signed(d.if_counted.mean)} ({signed(low)} to {signed(high)})"
+    span = f"{signed(d.if_counted.mean)} ({interval(*d.if_counted.interval())})"
     return f"{d.left_out}. Scored as the best constant answer: {span}"
 
 

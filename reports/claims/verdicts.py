@@ -21,8 +21,7 @@ from reports.claims.decisions import NONE, Decision, Key, decide, more_seeds, pl
 from reports.claims.matching import conditions, matched, scope
 from reports.statistics.bootstrap import Estimate
 from reports.statistics.cells import MACRO, Cells
-from reports.statistics.differences import Differences
-from reports.statistics.margins import practical_margin
+from reports.statistics.differences import Differences, practical_margin
 from reports.statistics.power import seeds_for_equivalence
 from reports.statistics.significance import ALPHA, bootstrap_p, sign_flip, smallest_p
 from reports.timing.matrix import PAPER_LAYERS, plain
@@ -61,7 +60,6 @@ class Part:
     family: int = 1
     basis: str = ""
     sign_flip: float | None = None
-    sign_flip_least: float | None = None
     bootstrap: float | None = None
     published: float | None = None
     sentence: str = ""
@@ -177,19 +175,19 @@ def _order(
 def _order_part(compared: Differences, title: str, printed: float | None, decision: Decision, alike: bool) -> Part:
     """A decision on one task, or on the macro score, as a part of a claim."""
     seen, estimate = decision.difference, decision.difference.estimate
-    flip = sign_flip(seen.values) if seen.n > 1 else None
     drawn = compared.estimator.bootstrap_draws(*seen.key)
     part = Part(
         title,
         (LIKE if alike else UNLIKE)[decision.word],
         mean=seen.mean,
+        low=seen.low,
+        high=seen.high,
         n=seen.n,
         p=decision.p,
         raw_p=decision.raw_p,
         family=decision.family,
         basis=estimate.basis if estimate else "",
-        sign_flip=flip.p if flip else None,
-        sign_flip_least=flip.smallest if flip else None,
+        sign_flip=sign_flip(seen.values) if seen.n > 1 else None,
         bootstrap=bootstrap_p(seen.mean, drawn) if drawn is not None and seen.mean is not None else None,
         published=printed,
         sentence=decision.why,
@@ -197,8 +195,6 @@ def _order_part(compared: Differences, title: str, printed: float | None, decisi
     )
     if estimate is None:
         return replace(part, sentence=decision.why or _no_interval(seen.n))
-    low, high = estimate.interval()
-    part = replace(part, low=low, high=high)
     part = replace(part, size=_size(compared, part, alike))
     if part.sentence or part.word != "undecided":
         return part

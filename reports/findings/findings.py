@@ -19,12 +19,11 @@ from reports.claims.paper_numbers import Column
 from reports.claims.reruns import Rerun, reruns
 from reports.claims.verdicts import Absent, Verdict, judged, verdicts
 from reports.findings.across_tasks import Group, across_tasks
-from reports.findings.constant_answers import ConstantCell, constant_cells
 from reports.findings.environment import Environment, environment
 from reports.findings.main_table import MainTable, main_table
 from reports.statistics.cells import Cells
 from reports.statistics.differences import Difference, Differences, comparisons, depth_leaders
-from reports.statistics.failures import Failures, failure_rates
+from reports.statistics.failures import ConstantCell, Failures, constant_cells, failure_rates
 from reports.statistics.intervals import Estimator
 from reports.statistics.loyalty import Flips, Loyalty, all_flips, listed_pairs, loyalties
 from reports.statistics.search_curves import SearchCurve, search_curves

@@ -15,7 +15,6 @@ import pandas as pd
 
 from reports.findings.findings import Findings
 from reports.statistics.cells import summarise
-from reports.statistics.failures import Failures
 from reports.words import counted, decimals, duration, listed, millions, signed
 from results.format import layout
 from results.format.records import PROTOCOLS, Arm, Results, Run, Suite
@@ -121,25 +120,6 @@ def link(root: Path, run: Run, name: str, output: Path) -> str:
     except ValueError:
         return ""
     return quote(Path(relative).as_posix())
-
-
-def failure_row(found: Findings, failures: Failures) -> Row:
-    """How often the runs of a cell failed, in words, with its mean and its interquartile mean."""
-    cell = found.cells.at(failures.task, failures.arm)
-    kinds = {"diverged": failures.diverged, "failed": failures.failed, "constant": failures.constant}
-    low, high = (f"{100 * value:.0f}" for value in (failures.low, failures.high))
-    robust = failures.robust is not None
-    return {
-        "task": next(column.title for column in found.table.columns if column.name == failures.task),
-        "arm": found.results.suite.arm(failures.arm).title,
-        "count": failures.count,
-        "failed": f"{failures.count} of {failures.runs}",
-        "kinds": ", ".join(f"{count} {kind}" for kind, count in kinds.items() if count),
-        "rate": f"up to {high} %" if failures.count == 0 else f"{low} to {high} %",
-        "mean": decimals(cell.summary.mean, 1),
-        "robust": decimals(failures.robust, 1),
-        "robust_interval": f"{failures.robust_low:.1f} to {failures.robust_high:.1f}" if robust else "",
-    }
 
 
 def failures_csv(found: Findings) -> str:

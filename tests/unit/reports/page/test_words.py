@@ -11,7 +11,8 @@ from reports.findings.findings import findings
 from reports.page.headline import headline
 from reports.page.sections import costs, link, missing, selections
 from reports.timing.headline_setting import in_words, latency, timing_for_figure
-from reports.timing.matrix import matrix
+from reports.timing.matrix import depth, discarded, gain, matrix, memory, ratio, shape
+from reports.timing.matrix import latency as words
 from reports.words import duration, listed, signed
 from results.format.reader import read
 from tests.report.make_results import MINILM, SYNTHETIC, make_results
@@ -218,6 +219,10 @@ def test_a_speed_file_of_any_shape_is_put_into_words(tmp_path, value):
             json.dumps({"schema": 1, "conditions": [good["conditions"][0] | {key: value}]})
         )
         results = read(root)
-        assert sum(len(group.rows) for setting in matrix(results).settings for group in setting.groups) == 1
+        assert [len(found) for where in matrix(results).settings.values() for found in where.values()] == [1]
+        (condition,) = results.speed
+        said = [shape(condition), depth(condition), *ratio(condition)[:2], *gain(condition)[:2], discarded(condition)]
+        said += [words(condition.predecessor), words(condition.successor), memory(condition.memory)]
+        assert all(isinstance(each, str) for each in said)
         shown = timing_for_figure(results)
         assert all(0 < (latency(shown, arm) or 0.5) < 1 for arm in results.suite.arms)
