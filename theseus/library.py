@@ -71,7 +71,7 @@ class Theseus(replacing.Theseus):
 
     def step(self) -> None:
         super().step()
-        self._watch.stepped()
+        self._watch.done = True
 
     train_parts.__doc__, step.__doc__ = replacing.Theseus.train_parts.__doc__, replacing.Theseus.step.__doc__
 

@@ -109,12 +109,12 @@ def _save(
 
 
 def fingerprint(stack: nn.ModuleList) -> int:
-    """A checksum of the predecessor's layers, by which a checkpoint knows the predecessor that it belongs to."""
+    """A checksum of the predecessor's layers and their places, which a resumed run must have again."""
     found = 0
     for name, tensor in stack.state_dict().items():
         if ".predecessor." in name:
-            plain = tensor.detach().cpu().contiguous().flatten()
-            found = zlib.crc32(plain.view(torch.uint8).numpy(), found)
+            plain = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
+            found = zlib.crc32(plain.numpy(), zlib.crc32(name.encode(), found))
     return found
 
 

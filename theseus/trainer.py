@@ -108,8 +108,7 @@ class TheseusCallback(TrainerCallback):
     def _restore(self, saved: dict[str, Any] | None) -> None:
         if saved is None:
             raise TheseusError("the checkpoint has no state of Theseus: it was saved without TheseusCallback")
-        modules = len(self.theseus.state_dict()["shares"])
-        if saved["predecessor"] != self._fingerprint() or len(saved["shares"]) != modules:
+        if saved["predecessor"] != self._fingerprint():
             raise TheseusError(
                 "the checkpoint belongs to another predecessor or other modules: make Theseus with the arguments that "
                 "the checkpoint's run had"

@@ -8,31 +8,36 @@ from typing import Any
 import torch
 from torch import nn
 
-ENOUGH = 3  # changes of the weights without a step; loading weights is one such change
+CHANGES = 2  # of the weights; loading a checkpoint is one
+PASSES = 512  # where the first draw left every module out, no weight ever changes
 
 
 class StepWatch:
-    """A forward pre-hook that sees an optimizer at work: a tensor counts the changes made to it in place."""
+    """A forward pre-hook that looks for changed weights until `step()` is first called. It looks at the 1st, 2nd, 4th,
+    8th... pass in training only, because a look costs a GPU's pipeline a stop. (A tensor's own count of its changes
+    would cost nothing, but fused optimizers pass it by.)"""
 
     def __init__(self) -> None:
         self.weights: list[nn.Parameter] = []
-        self.warned = False
-        self._seen: int | None = None
-        self._changes = 0
-
-    def stepped(self) -> None:
-        self._changes = 0
+        self.done = False
+        self._seen: torch.Tensor | None = None
+        self._passes = self._changes = 0
 
     def __call__(self, model: nn.Module, _: Any) -> None:
-        if torch.compiler.is_compiling() or self.warned or not (model.training and torch.is_grad_enabled()):
+        if torch.compiler.is_compiling() or self.done or not (model.training and torch.is_grad_enabled()):
             return
-        changes = sum(weight._version for weight in self.weights)
-        self._changes += self._seen not in (None, changes)
-        self._seen = changes
-        if self._changes == ENOUGH:
-            self.warned = True
+        self._passes += 1
+        if self._passes & (self._passes - 1) == 0:
+            self._look()
+
+    def _look(self) -> None:
+        now = torch.tensor([float(weight.detach().flatten()[0]) for weight in self.weights])
+        self._changes += self._seen is not None and not torch.equal(now, self._seen)
+        self._seen = now
+        if self._changes == CHANGES or self._passes == PASSES:
+            self.done = True
             warnings.warn(
-                f"the successor's weights have changed {ENOUGH} times without theseus.step(), so the replacing rate "
-                "does not move. Call it after each optimizer step, or give Trainer a TheseusCallback",
-                stacklevel=2,
+                f"{self._passes} training passes without theseus.step(): rate and draw stay what they are. Call it "
+                "after each optimizer step, or give Trainer a TheseusCallback",
+                stacklevel=3,
             )
