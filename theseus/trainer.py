@@ -17,6 +17,7 @@ import torch
 from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from theseus.distributed import ZeroGradient
 from theseus.errors import TheseusError
 from theseus.library import Theseus
 from theseus.replacing import GatedModule
@@ -41,6 +42,7 @@ class TheseusCallback(TrainerCallback):
         self.theseus = theseus
         self._rate = theseus.rate
         self._predecessor: int | None = None
+        self._zero: ZeroGradient | None = None
 
     def on_init_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if not any(module is self.theseus.model for module in kwargs["model"].modules()):
@@ -58,8 +60,21 @@ class TheseusCallback(TrainerCallback):
         self._check_optimizer(kwargs["optimizer"])
         for weight in self._frozen():
             weight.requires_grad_(True)
+        self._zero = ZeroGradient(self.theseus) if args.world_size > 1 else None
         if state.global_step:
             self._restore(_kept(state).get(KEY))
+
+    def on_pre_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if self._zero is not None:
+            self._zero.clear()
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if self._zero is not None:
+            self._zero.remove()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         self._rate = self.theseus.rate
