@@ -48,6 +48,8 @@ class Theseus(replacing.Theseus):
             self._watch = StepWatch()
             super().__init__(*args, **kwargs)
             self._origin = origin(given.arguments)
+            if hasattr(self.model, "_model_card_text"):
+                self.model._model_card_text = None  # that of the predecessor; sentence-transformers writes another
             self.stack.register_load_state_dict_pre_hook(saving.read_successor)
             self._attach()
 
@@ -94,7 +96,7 @@ class Theseus(replacing.Theseus):
             owner.config.theseus = self.provenance()
             owner.config._name_or_path = owner.name_or_path = ""  # or an adapter would call the predecessor its base
         if hasattr(successor, "_model_card_text"):  # sentence-transformers would save the predecessor's card
-            successor._model_card_text = None
+            successor._model_card_text = str(self.card())
         return successor
 
     def provenance(self) -> dict[str, Any]:
