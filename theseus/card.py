@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
-from huggingface_hub import ModelCard, ModelCardData
 from torch import nn
 
 TEXT = """---
@@ -24,20 +24,20 @@ layer each, at random during training, until only the new layers were left. It i
 """
 
 
-def card_of(model: nn.Module, provenance: dict[str, Any], data: dict[str, Any]) -> ModelCard:
+def card_of(model: nn.Module, provenance: dict[str, Any], data: dict[str, Any]) -> str:
     """The card of the successor of the gated `model`."""
     name = provenance["predecessor"]
     sentences = type(model).__module__.startswith("sentence_transformers.")
     library = "sentence-transformers" if sentences else "transformers"
     known = {"library_name": library, "tags": ["bert-of-theseus", "model-compression"], "base_model": _hub_name(name)}
-    fields = ModelCardData(**{**known, **data})
+    fields = {key: value for key, value in {**known, **data}.items() if value is not None and key != "model_name"}
     rows = (f"| {key.replace('_', ' ')} | {_shown(value)} |" for key, value in provenance.items() if value is not None)
-    text = TEXT.format(
-        data=fields.to_yaml(), title=data.get("model_name") or "BERT-of-Theseus successor", layers=provenance["layers"],
-        predecessor=f"`{name}`" if name else "a model without a name", class_name=type(model).__name__, library=library,
+    return TEXT.format(
+        data="\n".join(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in fields.items()),  # also YAML
+        title=data.get("model_name") or "BERT-of-Theseus successor", layers=provenance["layers"], library=library,
+        predecessor=f"`{name}`" if name else "a model without a name", class_name=type(model).__name__,
         parameters=_parameters(model), rows="\n".join(rows),
     )  # fmt: skip
-    return ModelCard(text)
 
 
 def _hub_name(name: str | None) -> str | None:

@@ -3,7 +3,7 @@
     theseus = Theseus(predecessor, layers=6, rate=LinearRate(base=0.3, k=0.0006), seed=0)
     theseus.model.save_pretrained("six-layers")         # the successor
     theseus.successor().config.theseus                  # where it is from
-    theseus.card().save("six-layers/README.md")
+    theseus.card(license="mit")                         # the text of its README.md
 
 The two are apart because a benchmark's numbers depend on the computation alone: a change of what is saved, said or
 refused here leaves the ids of finished runs as they are.
@@ -16,8 +16,6 @@ import inspect
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-
-from huggingface_hub import ModelCard
 
 from theseus import replacing, saving
 from theseus.blocks import Part
@@ -96,14 +94,14 @@ class Theseus(replacing.Theseus):
             owner.config.theseus = self.provenance()
             owner.config._name_or_path = owner.name_or_path = ""  # or an adapter would call the predecessor its base
         if hasattr(successor, "_model_card_text"):  # sentence-transformers would save the predecessor's card
-            successor._model_card_text = str(self.card())
+            successor._model_card_text = self.card()
         return successor
 
     def provenance(self) -> dict[str, Any]:
         """What the successor is made of: predecessor, modules, switches, seed, steps, p(t), version of the library."""
         return {**self._origin, "steps": self._steps_done, "replacing_rate": self.rate}
 
-    def card(self, **data: Any) -> ModelCard:
-        """A model card of the successor, to be saved as its README.md. `data` are fields of a card on the hub, such as
-        `license`, `language`, `datasets` and `model_name`; they take precedence over what is known here."""
+    def card(self, **data: Any) -> str:
+        """A model card of the successor, the text of its README.md. `data` are fields of a card on the hub, such as
+        `license`, `language` and `datasets`, and `model_name`, the title. They take precedence over what is known."""
         return card_of(self.model, self.provenance(), data)

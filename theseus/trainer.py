@@ -1,5 +1,6 @@
 """`TheseusCallback`: Theseus under transformers' Trainer, and under those built on it (sentence-transformers).
 
+    from transformers import Trainer
     trainer = Trainer(model=theseus.model, args=arguments, train_dataset=data, callbacks=[TheseusCallback(theseus)])
     trainer.train()
     theseus.successor().save_pretrained("six-layers")

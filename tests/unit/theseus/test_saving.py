@@ -9,6 +9,7 @@ import pickle
 
 import pytest
 import torch
+from huggingface_hub import ModelCard
 from safetensors.torch import load_file
 from torch import nn
 from transformers import (
@@ -231,25 +232,24 @@ def test_the_config_and_the_card_say_where_the_successor_is_from(tmp_path):
     model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "my-fine-tuned-bert")
     theseus = trained(model, init="top", seed=4)
     theseus.model.save_pretrained(tmp_path)
-    theseus.card(license="mit", model_name="Half of mine").save(tmp_path / "README.md")
+    card = ModelCard(theseus.card(license="mit", model_name="Half of mine", datasets=["glue"]))
     said = json.loads((tmp_path / "config.json").read_text())["theseus"]
     assert said == loaded(tmp_path).config.theseus
     assert said["predecessor"] == "my-fine-tuned-bert"  # and not the folder that it lies in
     assert (said["layers"], said["init"], said["seed"], said["steps"]) == (3, "top", 4, 3)
     assert (said["rate"], said["replacing_rate"]) == (repr(HALF), 0.5)
-    card = (tmp_path / "README.md").read_text()
-    assert "license: mit" in card
-    assert "# Half of mine" in card
-    assert f"{sum(weight.numel() for weight in loaded(tmp_path).parameters()):,} parameters" in card
-    assert "| steps | 3 |" in card
-    assert str(tmp_path) not in card
+    assert (card.data.license, card.data.datasets, card.data.library_name) == ("mit", ["glue"], "transformers")
+    assert "# Half of mine" in card.text
+    assert f"{sum(weight.numel() for weight in loaded(tmp_path).parameters()):,} parameters" in card.text
+    assert "| steps | 3 |" in card.text
+    assert str(tmp_path) not in str(card)
 
 
 def test_a_base_model_of_the_hub_is_named_as_such():
     model = tiny.bert(6)
     model.name_or_path = "someone/their-bert"
     theseus = trained(model)
-    assert "base_model: someone/their-bert" in str(theseus.card())
+    assert ModelCard(theseus.card()).data.base_model == "someone/their-bert"
     assert theseus.successor().name_or_path == ""  # or an adapter of the successor would name the predecessor
 
 
