@@ -16,7 +16,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from tests import tiny
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "library.md"
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "library.md"
 SECTIONS = {
     title: re.findall(r"^```python\n(.*?)^```", body, re.MULTILINE | re.DOTALL)
     for title, body in re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
@@ -70,7 +70,7 @@ def test_all_sections_but_the_first_stand_on_it():
 def test_the_snippets_of_a_section_run(title, given):
     PREPARED.get(title, dict.copy)(given)
     for snippet in dict.fromkeys([*SECTIONS[FIRST], IMPORTS, *SECTIONS[title]]):
-        if "push_to_hub" not in snippet:  # tests/integration/test_hub_push.py
+        if "push_to_hub" not in snippet:  # tests/integration/library/test_push_to_hub.py
             exec(compile(snippet, f"{PAGE.name}: {title}", "exec"), given)
     if Path("six-layers").exists():
         assert '"num_hidden_layers": 6' in Path("six-layers/config.json").read_text()

@@ -17,7 +17,7 @@ import pytest
 
 import theseus
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 OLDEST = [requirement.replace(">=", "==") + ".*" for requirement in PROJECT["dependencies"]]
 USE = """

@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 from transformers import AutoModelForSequenceClassification
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 pytestmark = pytest.mark.slow
 
 
 def run(folder: Path, checkpoint: str = "", **options: Any) -> list[dict[str, Any]]:
     """What the two processes ended with."""
     folder.mkdir(exist_ok=True)
-    script = str(ROOT / "tests" / "integration" / "ddp_run.py")
+    script = str(ROOT / "tests" / "integration" / "library" / "ddp_run.py")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", script]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
