@@ -16,12 +16,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from theseus.blocks import PARTS, BlockStack, Part, find_blocks, parameters_by_part
 from theseus.errors import TheseusError
 from theseus.library import Theseus
+from theseus.models.blocks import BlockStack, find_blocks
+from theseus.models.parts import PARTS, Part, parameters_by_part
+from theseus.models.shallow import Choice, choose_layers, keep_layers
 from theseus.provenance import VERSION as __version__
 from theseus.rates import AntiLinearRate, ConstantRate, LinearRate, Rate, unreached_warning
-from theseus.shallow import Choice, choose_layers, keep_layers
 
 if TYPE_CHECKING:
     from theseus.trainer import TheseusCallback
