@@ -13,7 +13,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from theseus.replacing import GatedModule, Theseus
+from theseus.gates.module import GatedModule
+from theseus.models.outputs import hidden_of, with_hidden
+from theseus.replacing import Theseus
 
 
 class ZeroGradient:
@@ -28,9 +30,8 @@ class ZeroGradient:
     def _link(self, module: nn.Module, _: Any, output: Any) -> Any:
         if not (module.training and torch.is_grad_enabled()) or any(gated.share for gated in self._modules):
             return output
-        hidden, *rest = output if isinstance(output, tuple) else (output,)
-        linked = hidden + 0.0 * self.weight.sum().to(hidden.dtype)
-        return (linked, *rest) if isinstance(output, tuple) else linked
+        hidden = hidden_of(output)
+        return with_hidden(output, hidden + 0.0 * self.weight.sum().to(hidden.dtype))
 
     def clear(self) -> None:
         """Call this before the optimizer's step: a weight without a gradient is one that the optimizer skips."""

@@ -18,8 +18,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from theseus import replacing, saving
-from theseus.blocks import Part
 from theseus.card import card_of
+from theseus.models.parts import Part
 from theseus.provenance import origin
 from theseus.watch import StepWatch
 

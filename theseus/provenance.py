@@ -32,4 +32,6 @@ def origin(given: dict[str, Any]) -> dict[str, Any]:
         "replace": None if replace is None else sorted(replace),
         "mix": given["mix"],
         "draw": given["draw"],
+        "sizes": None if given["sizes"] is None else list(given["sizes"]),
+        "stack": given["stack"],
     }

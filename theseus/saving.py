@@ -22,7 +22,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from theseus.errors import TheseusError
-from theseus.replacing import GatedModule
+from theseus.gates.module import GatedModule, Slot
 
 GATED = re.compile(r"\d+\.(predecessor|successor)\.")
 COMPILED = "_orig_mod."  # what torch.compile puts before the names of the model that it wraps
@@ -30,7 +30,11 @@ COMPILED = "_orig_mod."  # what torch.compile puts before the names of the model
 
 def _places(stack: nn.ModuleList) -> dict[str, str]:
     """Where the successor's layers lie in the gated stack: {"0.": "0.successor.", "1.": "1."}."""
-    return {f"{i}.": f"{i}.successor." if isinstance(e, GatedModule) else f"{i}." for i, e in enumerate(stack)}
+    entries = [(place, entry) for place, entry in enumerate(stack) if not isinstance(entry, Slot)]
+    return {
+        f"{i}.": f"{place}.successor." if isinstance(entry, GatedModule) else f"{place}."
+        for i, (place, entry) in enumerate(entries)
+    }
 
 
 def _renamed(name: str, prefixes: dict[str, str]) -> str | None:

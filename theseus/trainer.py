@@ -20,8 +20,8 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from theseus.distributed import ZeroGradient
 from theseus.errors import TheseusError
+from theseus.gates.module import GatedModule
 from theseus.library import Theseus
-from theseus.replacing import GatedModule
 from theseus.saving import fingerprint
 
 KEY = "theseus"  # in `TrainerState.stateful_callbacks`

@@ -14,7 +14,7 @@ from torch import nn
 from theseus.errors import TheseusError
 from theseus.gates.module import GatedModule, Slot
 from theseus.models.blocks import BlockStack, find_blocks, shapes_of
-from theseus.models.configs import config_of, layer_types, matched_configs, shorten, stack_configs
+from theseus.models.configs import config_of, layer_types, matched_configs
 from theseus.models.depth import Plan, plan
 from theseus.models.shallow import Choice, check_indices, choose_layers
 
@@ -119,7 +119,8 @@ def install(
     gated = nn.ModuleList(entries)
     stack.replace(gated)
     if kinds is None:  # some encoders loop over config.num_hidden_layers: it must give the length of the gated stack
-        shorten(stack_configs(model, path), path, len(blocks), picked, made.lists)
+        made.write(model, len(blocks), picked)
+    made.cut(model)
     return Installed(modules, gated, made, kinds is not None, _switch_off(model))
 
 

@@ -59,18 +59,17 @@ class Plan:
         layer.load_state_dict(state, strict=False)
         return layer
 
-    def apply(self, model: nn.Module, depth: int, picked: Sequence[int]) -> None:
-        """Write the depth into the configs of a model whose configs give `depth`, and cut weights to the new layers."""
+    def write(self, model: nn.Module, depth: int, picked: Sequence[int]) -> None:
+        """Write the depth into the configs of a model whose configs give `depth` now."""
         shorten(stack_configs(model, self.path), self.path, depth, picked, self.lists)
+
+    def cut(self, model: nn.Module) -> None:
+        """Leave of the weights outside the stack that have one slice per layer those of the new layers."""
         _, root = outermost(model, self.path)
         for name, axis in self.slices.items():
             parameter = root.get_parameter(name)
-            parameter.data = _slices(parameter.data, axis, self.depth, self.picked)
-
-
-def _slices(weight: torch.Tensor, axis: int, depth: int, picked: Sequence[int]) -> torch.Tensor:
-    parts = weight.chunk(depth, dim=axis)
-    return torch.cat([parts[index] for index in picked], dim=axis)
+            slices = parameter.data.chunk(self.depth, dim=axis)
+            parameter.data = torch.cat([slices[index] for index in self.picked], dim=axis)
 
 
 def plan(model: nn.Module, stack: BlockStack, picked: Sequence[int]) -> Plan:

@@ -50,7 +50,7 @@ def with_layers(model: M, layers: Sequence[nn.Module], made: Plan, picked: Seque
     memo = copied_configs(model)
     new = [made.place(copy.deepcopy(layer, dict(memo)), index) for index, layer in enumerate(layers)]
     shallow: Any = copy.deepcopy(model, {**memo, id(stack): nn.ModuleList(new)})
-    made.apply(shallow, len(cast(nn.ModuleList, stack)), made.picked if picked is None else picked)
+    made.write(shallow, len(cast(nn.ModuleList, stack)), made.picked if picked is None else picked)
     return cast(M, shallow.requires_grad_(True).eval())
 
 
@@ -63,7 +63,9 @@ def keep_layers(model: M, indices: Sequence[int]) -> M:
     blocks = list(stack.layers)
     check_indices(indices, len(blocks))
     made = plan(model, stack, indices)
-    return with_layers(model, [made.fitting(i, blocks[index], blocks) for i, index in enumerate(indices)], made)
+    shallow = with_layers(model, [made.fitting(i, blocks[index], blocks) for i, index in enumerate(indices)], made)
+    made.cut(shallow)
+    return shallow
 
 
 def check_indices(indices: Sequence[int], depth: int) -> None:
