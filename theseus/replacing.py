@@ -25,7 +25,7 @@ from torch import nn
 from theseus.errors import TheseusError
 from theseus.gates.check import check_gated, warn_of_precision
 from theseus.gates.generate import guard_generate, unguard_generate
-from theseus.gates.install import install, replaceable, split, switch_on
+from theseus.gates.installing import install, replaceable, split, switch_on
 from theseus.models.blocks import find_blocks
 from theseus.models.parts import PARTS, Part, parameters_around
 from theseus.models.shallow import Choice, with_layers

@@ -33,7 +33,10 @@ LEARNING = {
 PLANNED = {*LEARNING, "benchmarks.suites", "benchmarks.plans"}
 RUNNING = {*PLANNED, "benchmarks.runs"}
 DOORS = {
-    "theseus": set(),
+    "theseus": {"theseus.errors", "theseus.models", "theseus.gates"},
+    "theseus.errors": set(),
+    "theseus.models": {"theseus.errors"},
+    "theseus.gates": {"theseus.errors", "theseus.models"},
     "results": set(),
     "results.format": set(),
     "results.format.bundles": FORMAT,
