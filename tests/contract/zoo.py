@@ -1,6 +1,6 @@
 """Small random models of 99 combinations of architecture and head, built from their transformers configs.
 
-Four layers (eight where a pattern needs them), width 32, no dropout, values large enough that a wrong layer shows.
+Four layers, width 32, no dropout, values large enough that a wrong layer shows.
 """
 
 from __future__ import annotations
@@ -43,8 +43,34 @@ DEEPSEEK = {
 }  # fmt: skip
 CLIP_TEXT = {**TEXT, "projection_dim": 16}
 CLIP = {"text_config": CLIP_TEXT, "vision_config": {**VISION, "projection_dim": 16}, "projection_dim": 16}
-LLAVA = {"text_config": {**DECODER, "model_type": "llama"}, "vision_config": {**VISION, "model_type": "clip_vision_model"},
-         "image_token_id": 64, "vision_feature_layer": -1}  # fmt: skip
+LLAVA = {
+    "text_config": {**DECODER, "model_type": "llama"}, "vision_config": {**VISION, "model_type": "clip_vision_model"},
+    "image_token_id": 64, "vision_feature_layer": -1,
+}  # fmt: skip
+IDS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+DISTILBERT = {"vocab_size": WORDS, "dim": 32, "n_layers": 4, "n_heads": 2, "hidden_dim": 64, "num_labels": 2,
+              "max_position_embeddings": 64}  # fmt: skip
+DEBERTA = {**TEXT, "relative_attention": True, "pos_att_type": ["c2p", "p2c"], "type_vocab_size": 0}
+DEBERTA_V2 = {**DEBERTA, "position_buckets": 8, "norm_rel_ebd": "layer_norm", "share_att_key": True}
+CONV = {"conv_kernel_size": 3, "conv_act": "gelu"}
+XLNET = {"vocab_size": WORDS, "d_model": 32, "n_layer": 4, "n_head": 2, "d_inner": 64, "num_labels": 3, **IDS}
+XLM = {"vocab_size": WORDS, "emb_dim": 32, "n_layers": 4, "n_heads": 2, "max_position_embeddings": 64, "n_langs": 1,
+       "num_labels": 3, "pad_index": 0, "bos_index": 1, "eos_index": 2}  # fmt: skip
+FUNNEL = {"vocab_size": WORDS, "block_sizes": [2, 2], "d_model": 32, "n_head": 2, "d_head": 16, "d_inner": 64,
+          "num_labels": 3, "num_decoder_layers": 1}  # fmt: skip
+GROUPS = dict.fromkeys(
+    ("q_groups", "k_groups", "v_groups", "post_attention_groups", "intermediate_groups", "output_groups"), 1
+)
+GPT_NEO = {"vocab_size": WORDS, "hidden_size": 32, "num_layers": 4, "num_heads": 2, "intermediate_size": 64,
+           "max_position_embeddings": 64, "attention_types": [[["global", "local"], 2]], "window_size": 4,
+           **IDS}  # fmt: skip
+OPT = {"vocab_size": WORDS, "hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 2, "ffn_dim": 64,
+       "max_position_embeddings": 64, "word_embed_proj_dim": 32, **IDS}  # fmt: skip
+MAMBA = {"vocab_size": WORDS, "hidden_size": 32, "num_hidden_layers": 4, "state_size": 8, **IDS}
+SWIN = {"image_size": 32, "patch_size": 4, "embed_dim": 16, "depths": [2, 2], "num_heads": [2, 2], "window_size": 4,
+        "num_labels": 3}  # fmt: skip
+SEVEN = {**DECODER, **WINDOW, "num_hidden_layers": 7,
+         "layer_types": [*["sliding_attention"] * 5, "full_attention", "sliding_attention"]}  # fmt: skip
 
 Entry = tuple[str, dict[str, Any]]
 
@@ -62,13 +88,13 @@ ZOO: dict[str, Entry] = {
     "camembert": ("CamembertForSequenceClassification", TEXT),
     "electra-cls": ("ElectraForSequenceClassification", {**TEXT, "embedding_size": 16}),
     "electra-disc": ("ElectraForPreTraining", {**TEXT, "embedding_size": 16}),
-    "distilbert-cls": ("DistilBertForSequenceClassification", {"vocab_size": WORDS, "dim": 32, "n_layers": 4, "n_heads": 2, "hidden_dim": 64, "max_position_embeddings": 64, "num_labels": 3}),
-    "distilbert-qa": ("DistilBertForQuestionAnswering", {"vocab_size": WORDS, "dim": 32, "n_layers": 4, "n_heads": 2, "hidden_dim": 64, "max_position_embeddings": 64}),
+    "distilbert-cls": ("DistilBertForSequenceClassification", DISTILBERT),
+    "distilbert-qa": ("DistilBertForQuestionAnswering", DISTILBERT),
     "mpnet-cls": ("MPNetForSequenceClassification", TEXT),
     "mpnet-mlm": ("MPNetForMaskedLM", TEXT),
-    "deberta-v1": ("DebertaForSequenceClassification", {**TEXT, "relative_attention": True, "pos_att_type": ["c2p", "p2c"], "type_vocab_size": 0}),
-    "deberta-v3": ("DebertaV2ForSequenceClassification", {**TEXT, "relative_attention": True, "position_buckets": 8, "norm_rel_ebd": "layer_norm", "share_att_key": True, "pos_att_type": ["p2c", "c2p"], "type_vocab_size": 0, "position_biased_input": False}),
-    "deberta-v2-conv": ("DebertaV2ForSequenceClassification", {**TEXT, "relative_attention": True, "position_buckets": 8, "norm_rel_ebd": "layer_norm", "share_att_key": True, "pos_att_type": ["p2c", "c2p"], "type_vocab_size": 0, "conv_kernel_size": 3, "conv_act": "gelu"}),
+    "deberta-v1": ("DebertaForSequenceClassification", DEBERTA),
+    "deberta-v3": ("DebertaV2ForSequenceClassification", {**DEBERTA_V2, "position_biased_input": False}),
+    "deberta-v2-conv": ("DebertaV2ForSequenceClassification", {**DEBERTA_V2, **CONV}),
     "modernbert-alt": ("ModernBertForSequenceClassification", {**MODERN, "global_attn_every_n_layers": 2}),
     "modernbert-all-global": ("ModernBertForSequenceClassification", {**MODERN, "global_attn_every_n_layers": 1}),
     "modernbert-mlm": ("ModernBertForMaskedLM", {**MODERN, "global_attn_every_n_layers": 2}),
@@ -77,18 +103,18 @@ ZOO: dict[str, Entry] = {
     "albert": ("AlbertForSequenceClassification", {**TEXT, "embedding_size": 16}),
     "longformer": ("LongformerForSequenceClassification", {**TEXT, "attention_window": [4] * 4, "sep_token_id": 2}),
     "bigbird": ("BigBirdForSequenceClassification", {**TEXT, "attention_type": "original_full"}),
-    "xlnet": ("XLNetForSequenceClassification", {"vocab_size": WORDS, "d_model": 32, "n_layer": 4, "n_head": 2, "d_inner": 64, "num_labels": 3, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}),
+    "xlnet": ("XLNetForSequenceClassification", XLNET),
     "esm": ("EsmForSequenceClassification", {**TEXT, "mask_token_id": 3, "position_embedding_type": "rotary"}),
-    "convbert": ("ConvBertForSequenceClassification", {**TEXT, "embedding_size": 32, "num_attention_heads": 4, "conv_kernel_size": 3}),
-    "mobilebert": ("MobileBertForSequenceClassification", {**TEXT, "embedding_size": 32, "intra_bottleneck_size": 32, "true_hidden_size": 32}),
+    "convbert": ("ConvBertForSequenceClassification", {**TEXT, "embedding_size": 32, "num_attention_heads": 4}),
+    "mobilebert": ("MobileBertForSequenceClassification", {**TEXT, "embedding_size": 32, "intra_bottleneck_size": 32}),
     "layoutlm": ("LayoutLMForSequenceClassification", {**TEXT, "max_2d_position_embeddings": 64}),
-    "funnel": ("FunnelForSequenceClassification", {"vocab_size": WORDS, "block_sizes": [2, 2], "d_model": 32, "n_head": 2, "d_head": 16, "d_inner": 64, "num_labels": 3, "num_decoder_layers": 1}),
-    "squeezebert": ("SqueezeBertForSequenceClassification", {**TEXT, "embedding_size": 32, "q_groups": 1, "k_groups": 1, "v_groups": 1, "post_attention_groups": 1, "intermediate_groups": 1, "output_groups": 1}),
+    "funnel": ("FunnelForSequenceClassification", FUNNEL),
+    "squeezebert": ("SqueezeBertForSequenceClassification", {**TEXT, "embedding_size": 32, **GROUPS}),
     "roformer": ("RoFormerForSequenceClassification", {**TEXT, "embedding_size": 32}),
     "ibert": ("IBertForSequenceClassification", TEXT),
     "gpt2-lm": ("GPT2LMHeadModel", GPT2),
     "gpt2-cls": ("GPT2ForSequenceClassification", GPT2),
-    "gpt-neo": ("GPTNeoForCausalLM", {"vocab_size": WORDS, "hidden_size": 32, "num_layers": 4, "num_heads": 2, "intermediate_size": 64, "max_position_embeddings": 64, "attention_types": [[["global", "local"], 2]], "window_size": 4, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}),
+    "gpt-neo": ("GPTNeoForCausalLM", GPT_NEO),
     "gpt-neox": ("GPTNeoXForCausalLM", TEXT),
     "gptj": ("GPTJForCausalLM", {**GPT2, "rotary_dim": 8}),
     "llama": ("LlamaForCausalLM", DECODER),
@@ -101,21 +127,21 @@ ZOO: dict[str, Entry] = {
     "gemma2": ("Gemma2ForCausalLM", {**DECODER, **WINDOW, "layer_types": ALTERNATING}),
     "gemma3-text": ("Gemma3ForCausalLM", {**DECODER, **WINDOW, "layer_types": ["full_attention"] * 4}),
     "phi3": ("Phi3ForCausalLM", {**DECODER, "num_key_value_heads": 2}),
-    "opt": ("OPTForCausalLM", {"vocab_size": WORDS, "hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 2, "ffn_dim": 64, "max_position_embeddings": 64, "word_embed_proj_dim": 32, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}),
-    "bloom": ("BloomForCausalLM", {"vocab_size": WORDS, "hidden_size": 32, "n_layer": 4, "n_head": 2, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}),
+    "opt": ("OPTForCausalLM", OPT),
+    "bloom": ("BloomForCausalLM", {"vocab_size": WORDS, "hidden_size": 32, "n_layer": 4, "n_head": 2, **IDS}),
     "falcon": ("FalconForCausalLM", {**TEXT, "new_decoder_architecture": False}),
     "smollm3": ("SmolLM3ForCausalLM", {**DECODER, "no_rope_layers": [1, 0, 1, 0], "use_sliding_window": False}),
     "gpt-oss": ("GptOssForCausalLM", {**DECODER, **WINDOW, **MOE, "layer_types": ALTERNATING}),
     "qwen3-moe": ("Qwen3MoeForCausalLM", {**DECODER, **MOE}),
     "mixtral": ("MixtralForCausalLM", {**DECODER, **MOE}),
-    "mamba": ("MambaForCausalLM", {"vocab_size": WORDS, "hidden_size": 32, "num_hidden_layers": 4, "state_size": 8, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}),
+    "mamba": ("MambaForCausalLM", MAMBA),
     "t5-encoder": ("T5EncoderModel", T5),
     "t5-s2s": ("T5ForConditionalGeneration", T5),
     "bart-s2s": ("BartForConditionalGeneration", BART),
     "vit": ("ViTForImageClassification", VISION),
     "dinov2": ("Dinov2ForImageClassification", {**VISION, "mlp_ratio": 2}),
     "beit": ("BeitForImageClassification", VISION),
-    "swin": ("SwinForImageClassification", {"image_size": 32, "patch_size": 4, "embed_dim": 16, "depths": [2, 2], "num_heads": [2, 2], "window_size": 4, "num_labels": 3}),
+    "swin": ("SwinForImageClassification", SWIN),
     "wav2vec2-cls": ("Wav2Vec2ForSequenceClassification", SOUND),
     "wav2vec2-ctc-stable": ("Wav2Vec2ForCTC", {**SOUND, "do_stable_layer_norm": True, "feat_extract_norm": "layer"}),
     "hubert-ctc": ("HubertForCTC", SOUND),
@@ -125,7 +151,7 @@ ZOO: dict[str, Entry] = {
     "whisper": ("WhisperForConditionalGeneration", WHISPER),
     "llava": ("LlavaForConditionalGeneration", LLAVA),
     "gpt2-inverse-idx": ("GPT2LMHeadModel", {**GPT2, "scale_attn_by_inverse_layer_idx": True}),
-    "gemma3-7layers": ("Gemma3ForCausalLM", {**DECODER, **WINDOW, "num_hidden_layers": 7, "layer_types": (["sliding_attention"] * 5 + ["full_attention"] + ["sliding_attention"])}),
+    "gemma3-7layers": ("Gemma3ForCausalLM", SEVEN),
     "modernbert-decoder": ("ModernBertDecoderForCausalLM", {**MODERN, "global_attn_every_n_layers": 2}),
     "jina-v3": ("JinaEmbeddingsV3ForSequenceClassification", TEXT),
     "bert-decoder": ("BertLMHeadModel", {**TEXT, "is_decoder": True}),
@@ -139,10 +165,21 @@ ZOO: dict[str, Entry] = {
     "deit": ("DeiTForImageClassification", VISION),
     "bart-cls": ("BartForSequenceClassification", BART),
     "mt5-encoder": ("MT5EncoderModel", T5),
-    "xlm": ("XLMForSequenceClassification", {"vocab_size": WORDS, "emb_dim": 32, "n_layers": 4, "n_heads": 2, "max_position_embeddings": 64, "n_langs": 1, "num_labels": 3, "pad_index": 0, "bos_index": 1, "eos_index": 2}),
+    "xlm": ("XLMForSequenceClassification", XLM),
     "bart.get_encoder()": ("BartForConditionalGeneration", BART),
     "t5.get_encoder()": ("T5ForConditionalGeneration", T5),
     "whisper.get_encoder()": ("WhisperForConditionalGeneration", WHISPER),
+}  # fmt: skip
+
+
+# What is served if the user says which stack or which sizes: a name above, and the arguments of `Theseus`.
+CHOSEN: dict[str, tuple[str, dict[str, Any]]] = {
+    **{f"{name}, {side}": (name, {"stack": side}) for name in ("t5-s2s", "bart-s2s", "bart-cls", "whisper")
+       for side in ("encoder", "decoder")},
+    "clip-full, vision": ("clip-full", {"stack": "vision_model.encoder.layers"}),
+    "gemma3-7layers, 3 + 4": ("gemma3-7layers", {"sizes": [3, 4]}),
+    "bert, 1 + 3": ("bert-SequenceClassification", {"sizes": [1, 3]}),
+    "gpt2, 3 + 1": ("gpt2-lm", {"sizes": [3, 1]}),
 }  # fmt: skip
 
 

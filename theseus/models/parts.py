@@ -51,7 +51,7 @@ def _head(model: nn.Module, stack: nn.ModuleList, inside: set[int]) -> set[int]:
         if id(parameter) not in inside and (after_stack or id(parameter) not in base):
             later.add(id(parameter))
     try:
-        runs = _Runs(root, stack)
+        runs = _Runs(root, stack, inside)
         used, after = runs.used(cut=False), runs.used(cut=True)
     except Exception:  # any that a model raises for an input that is not its own: the rule without a run stands
         return later
@@ -63,22 +63,23 @@ class _Runs:
     not the head even if the result depends on them otherwise: the embeddings of a language model may be its output
     weights too, and a second tower may stand beside the stack."""
 
-    def __init__(self, root: Any, stack: nn.ModuleList) -> None:
+    def __init__(self, root: Any, stack: nn.ModuleList, inside: set[int]) -> None:
         self.root, self.last = root, stack[-1]
         self.given = small_input(root)
+        floating = {name: p for name, p in root.named_parameters() if p.is_floating_point()}
+        self.outside = {name: p for name, p in floating.items() if id(p) not in inside}
         self.before: set[int] = set()
 
     def used(self, cut: bool) -> set[int]:
-        """The parameters that the result depends on. `cut`: not through the output of the last block."""
-        named = dict(self.root.named_parameters())
-        leaves = {name: p.detach().requires_grad_() for name, p in named.items() if p.is_floating_point()}
-        ids = {id(leaves[name]): id(named[name]) for name in leaves}
+        """The parameters outside the stack that the result depends on. `cut`: not through the last block's output."""
+        leaves = {name: parameter.detach().requires_grad_() for name, parameter in self.outside.items()}
+        ids = {id(leaves[name]): id(self.outside[name]) for name in leaves}
         with self._watched(cut, ids), undisturbed(self.root), torch.enable_grad():
             found = tensors(torch.func.functional_call(self.root, leaves, kwargs=self.given))
             total = torch.stack([value.float().sum() for value in found.values() if value.requires_grad]).sum()
             gradients = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
         reached: list[torch.Tensor | None] = list(gradients)
-        return {id(named[name]) for name, gradient in zip(leaves, reached, strict=True) if gradient is not None}
+        return {id(self.outside[name]) for name, gradient in zip(leaves, reached, strict=True) if gradient is not None}
 
     @contextmanager
     def _watched(self, cut: bool, ids: dict[int, int]) -> Iterator[None]:
