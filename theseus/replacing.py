@@ -7,9 +7,8 @@ frozen predecessor layers run (paper section 3.1). Only successor layers are tra
 
 Where the paper and its released code differ, or say nothing, there is a switch; docs/fidelity.md lists them.
 
-The gates depend on no architecture: the model's ModuleList of n layers is exchanged for one of `layers` gated modules.
-The model calls each of them exactly as it called a layer, so masks, position ids and all other arguments reach the
-layers unchanged.
+The gates depend on no architecture: the model's ModuleList of n layers is exchanged for one of `layers` gated modules
+(`theseus.gates`), which the model calls exactly as it called a layer.
 """
 
 from __future__ import annotations
@@ -32,6 +31,11 @@ from theseus.models.shallow import Choice, with_layers
 from theseus.rates import Rate, unreached_warning
 
 LAYERS_ONLY: tuple[Part, ...] = ("layers",)
+
+
+def _known(name: str, given: str, *known: str) -> None:
+    if given not in known:
+        raise TheseusError(f"unknown {name} {given!r}: use {' or '.join(known)}")
 
 
 class Theseus:
@@ -85,9 +89,8 @@ class Theseus:
     ) -> None:
         place = find_blocks(predecessor, stack)
         members = split(len(place.layers), layers, sizes)
-        for name, given, known in (("mix", mix, ("draw", "blend")), ("draw", draw, ("step", "forward"))):
-            if given not in known:
-                raise TheseusError(f"unknown {name} {given!r}: use {' or '.join(known)}")
+        _known("mix", mix, "draw", "blend")
+        _known("draw", draw, "step", "forward")
         if steps is not None and (message := unreached_warning(rate, steps)):
             warnings.warn(message, stacklevel=2)
         self._rate, self._mix, self._draw_at = rate, mix, draw

@@ -41,23 +41,25 @@ def replaceable(replace: Sequence[int] | None, layers: int) -> list[int]:
     return replaced
 
 
-def _sources(members: Sequence[range], init: Choice | Sequence[int], model: nn.Module, own: BlockStack) -> list[int]:
-    """The layer of `model` whose weights each successor layer starts with."""
+def _sources(
+    members: Sequence[range], init: Choice | Sequence[int], model: nn.Module, own: BlockStack
+) -> tuple[list[nn.Module], list[int]]:
+    """The layers of `model` whose weights the successor layers start with, and for each the layer of the predecessor
+    that has its place: the same, or the first of the module if `model` has another depth."""
     blocks = find_blocks(model, own.path if own.path in dict(model.named_modules()) else None).layers
     if shapes_of(blocks[-1]) != shapes_of(own.layers[-1]):
         raise TheseusError(f"init_from: the layers of {type(model).__name__} have other shapes than the predecessor's")
-    if init == "interleaved" and len(blocks) == len(own.layers):
-        return [layers[0] for layers in members]
-    indices = choose_layers(init, len(blocks), len(members))
+    starts, alike = [layers[0] for layers in members], len(blocks) == len(own.layers)
+    indices = starts if init == "interleaved" and alike else choose_layers(init, len(blocks), len(members))
     check_indices(indices, len(blocks))
-    return indices
+    return [blocks[index] for index in indices], indices if alike else starts
 
 
 def _stands_for(members: range, source: int, kinds: list[str] | None) -> int:
     """The layer of the module whose kind the successor layer gets: its source's, if the module has a layer of it."""
     if kinds is None:
         return source
-    same = [layer for layer in members if source < len(kinds) and kinds[layer] == kinds[source]]
+    same = [layer for layer in members if kinds[layer] == kinds[source]]
     return source if source in members else same[0] if same else members[-1]
 
 
@@ -93,35 +95,36 @@ def install(
     """Put gated modules into `model`, a copy of the predecessor that may be changed."""
     stack = find_blocks(model, path)
     blocks, kinds = list(stack.layers), layer_types(model, path, len(stack.layers))
-    sources = _sources(members, init, init_from, stack)
-    theirs = find_blocks(init_from, path if path in dict(init_from.named_modules()) else None).layers
-    alike = len(theirs) == len(blocks)
-    stands = [_stands_for(m, s if alike else m[0], kinds) for m, s in zip(members, sources, strict=True)]
-    picked = [layer for i, m in enumerate(members) for layer in ([stands[i]] if i in replaced else m)]
+    sources, places = _sources(members, init, init_from, stack)
+    stands = [_stands_for(own, place, kinds) for own, place in zip(members, places, strict=True)]
+    picked = [layer for i, own in enumerate(members) for layer in ([stands[i]] if i in replaced else own)]
     _warn_of_lost_kinds(kinds, picked)
     made = plan(model, stack, picked)
-    modules: list[GatedModule] = []
     entries: list[nn.Module] = []
     layer = 0
     for i, own in enumerate(members):
-        if i not in replaced:
-            entries += [blocks[index] for index in own]
-            layer += len(own)
-            continue
-        fitting = made.fitting(layer, theirs[sources[i]], blocks)
-        successor = made.place(copy.deepcopy(fitting, matched_configs(fitting, blocks[-1])), layer)
-        slots = [Slot(blocks[index]) for index in own[:-1]] if kinds else []
-        kind = next((n for n, index in enumerate(own) if kinds and kinds[index] == kinds[stands[i]]), -1)
-        last = i == replaced[-1]
-        modules.append(GatedModule([blocks[index] for index in own], successor, last, slots, kind))
-        entries += [*slots, modules[-1]]
-        layer += 1
+        olds = [blocks[index] for index in own]
+        if i in replaced:
+            new = made.fitting(layer, sources[i], blocks)
+            new = made.place(copy.deepcopy(new, matched_configs(new, blocks[-1])), layer)
+            entries += _gated(olds, new, i == replaced[-1], own.index(stands[i]) if kinds else None)
+        else:
+            entries += olds
+        layer += 1 if i in replaced else len(own)
     gated = nn.ModuleList(entries)
     stack.replace(gated)
     if kinds is None:  # some encoders loop over config.num_hidden_layers: it must give the length of the gated stack
         made.write(model, len(blocks), picked)
     made.cut(model)
+    modules = [entry for entry in entries if isinstance(entry, GatedModule)]
     return Installed(modules, gated, made, kinds is not None, _switch_off(model))
+
+
+def _gated(olds: list[nn.Module], new: nn.Module, last: bool, kind: int | None) -> list[nn.Module]:
+    """The entries of the stack for one module. `kind`: the place in it of a layer of the successor layer's kind, where
+    layers differ in kind."""
+    slots = [] if kind is None else [Slot(layer) for layer in olds[:-1]]
+    return [*slots, GatedModule(olds, new, last, slots, -1 if kind is None else kind)]
 
 
 def _warn_of_lost_kinds(kinds: list[str] | None, picked: Sequence[int]) -> None:
