@@ -9,7 +9,7 @@ ARGS   ?=
 VENV   := .venv
 PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
-EXTRAS ?= suite test lint onnx
+EXTRAS ?= suite test lint onnx trainer peft sentence-transformers
 CODE   := theseus baselines benchmarks results reports tests
 PIP    := $(PY) -m pip --disable-pip-version-check install -qq --progress-bar off -c constraints.txt
 
@@ -71,18 +71,14 @@ lint: $(STAMP) ## ruff (rules and format) and mypy
 docs: $(STAMP) ## write the tables of docs/suites.md again
 	@$(PY) -m benchmarks.suites.reference
 
-bench: $(VENV)/.bench ## performance, ours and rivals timed alternately (minutes), beside the accepted figures
+bench: $(STAMP) ## performance, ours and rivals timed alternately (minutes), beside the accepted figures
 	@mkdir -p .benchmarks
 	@MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=8589934592 \
 	  $(PY) -m pytest benchmarks/bench --benchmark-only --benchmark-json=.benchmarks/latest.json -q $(ARGS); \
 	  $(PY) -m benchmarks.bench.compare .benchmarks/latest.json
 
-accept-bench: $(VENV)/.bench ## accept what `make bench` measured last: MACHINE="two cores of ...", with a line in LOG.md
+accept-bench: $(STAMP) ## accept what `make bench` measured last: MACHINE="two cores of ...", with a line in LOG.md
 	@$(PY) -m benchmarks.bench.compare .benchmarks/latest.json --accept --machine "$(MACHINE)"
-
-$(VENV)/.bench: $(STAMP)
-	@$(PIP) accelerate
-	@touch $@
 
 demo-encoder: $(STAMP) ## pre-train the small encoder of the demo suite again
 	@$(PY) -m benchmarks.demo.pretrain $(ARGS)
@@ -119,8 +115,9 @@ $(STAMP): constraints.txt pyproject.toml
 	@echo "  torch" >&2
 	@$(PIP) torch
 	@echo "  the rest: $(EXTRAS)" >&2
-	@$(PY) -c 'import sys, tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
-	  print(*p["dependencies"], *(d for e in sys.argv[1:] for d in p["optional-dependencies"][e]), sep="\n")' \
+	@$(PY) -c 'import sys, tomllib; t = tomllib.load(open("pyproject.toml", "rb")); p = t["project"]; \
+	  named = t["dependency-groups"] | p["optional-dependencies"]; \
+	  print(*p["dependencies"], *(d for name in sys.argv[1:] for d in named[name]), sep="\n")' \
 	  $(EXTRAS) > $(VENV)/requirements.txt
 	@$(PIP) -r $(VENV)/requirements.txt
 	@touch $@
