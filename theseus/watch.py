@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 CHANGES = 2  # of the weights; loading a checkpoint is one
-PASSES = 512  # where the first draw left every module out, no weight ever changes
+PASSES = 256  # where the first draw left every module out, no weight ever changes
 
 
 class StepWatch:

@@ -95,6 +95,7 @@ def hub(tmp_path) -> Any:
     server.server_close()
 
 
+@pytest.mark.slow
 def test_what_is_pushed_is_the_successor_and_its_card(hub, tmp_path):
     tiny.bert(12, seed=1).save_pretrained(tmp_path / "my-fine-tuned-bert")
     own = {"HF_ENDPOINT": hub, "HF_HUB_OFFLINE": "0", "HF_TOKEN": "none", "HF_HOME": str(tmp_path / "home")}

@@ -107,7 +107,7 @@ def test_each_checkpoint_is_a_plain_successor(finished, step):
     assert torch.equal(logits(model), logits(theseus.model)) == (step == STEPS)
 
 
-@pytest.mark.parametrize("step", [3, 6, 9])
+@pytest.mark.parametrize("step", [3, pytest.param(6, marks=pytest.mark.slow), 9])
 def test_a_run_killed_and_resumed_from_any_checkpoint_is_bit_equal(finished, step, tmp_path):
     """Dropout, draws, order of examples, optimizer and schedule: all go on where they were."""
     whole, folder = finished
@@ -152,7 +152,10 @@ def test_the_best_model_is_loaded_at_the_end(tmp_path):
     "options",
     [
         {"bf16": True},
-        {"activation_checkpointing": True, "optim": "adafactor", "label_smoothing_factor": 0.1},
+        pytest.param(
+            {"activation_checkpointing": True, "optim": "adafactor", "label_smoothing_factor": 0.1},
+            marks=pytest.mark.slow,
+        ),
         pytest.param({"bf16": True, "neftune_noise_alpha": 5.0}, marks=pytest.mark.slow),
         pytest.param({"full_determinism": True, "auto_find_batch_size": True}, marks=pytest.mark.slow),
         pytest.param(
@@ -220,7 +223,11 @@ def test_a_checkpoint_without_the_callback_is_not_resumed(tmp_path):
         trainer_of(start(), tmp_path).train(resume_from_checkpoint=True)
 
 
-@pytest.mark.parametrize(("made", "other"), [({}, {"seed": 2}), ({"replace": [0, 1]}, {"replace": [1, 2]})], ids=str)
+@pytest.mark.parametrize(
+    ("made", "other"),
+    [({}, {"seed": 2}), pytest.param({"replace": [0, 1]}, {"replace": [1, 2]}, marks=pytest.mark.slow)],
+    ids=str,
+)
 def test_a_checkpoint_of_another_theseus_is_not_resumed(made, other, tmp_path):
     trainer_of(start(**made), tmp_path, max_steps=3).train()
     with pytest.raises(TheseusError, match="another predecessor or other modules"):

@@ -84,6 +84,7 @@ def test_a_variant_is_saved_under_its_name(tmp_path):
     assert torch.equal(logits(model), logits(theseus.model))
 
 
+@pytest.mark.slow
 def test_a_state_dict_of_the_compiled_model_is_the_successors(tmp_path):
     theseus = trained()
     theseus.model.save_pretrained(tmp_path, state_dict=torch.compile(theseus.model).state_dict())
@@ -267,7 +268,7 @@ def loop(theseus: Theseus, steps: int, micro_batches: int = 1, stepping: bool = 
             theseus.step()
 
 
-@pytest.mark.parametrize(("drawn", "steps"), [(True, 12), (False, 600)])
+@pytest.mark.parametrize(("drawn", "steps"), [(True, 12), (False, 300)])
 def test_a_loop_without_step_is_warned_about_once(drawn, steps, recwarn):
     theseus = Theseus(tiny.bert(2), layers=1, rate=HALF)
     theseus.gates = [drawn]
