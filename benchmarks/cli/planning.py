@@ -18,6 +18,7 @@ from benchmarks.plans.older_runs import older_runs
 from benchmarks.plans.planner import make_plan
 from benchmarks.plans.run import Plan, Run
 from benchmarks.preflight.cost import Estimate, estimates, pace_of, wall_seconds
+from benchmarks.preflight.token_facts import describe, facts_of, here
 from benchmarks.runs.store import Store
 from benchmarks.suites.suite import load_suite
 
@@ -50,6 +51,7 @@ def plan_text(asked: Asked, calibrate: bool, as_json: bool) -> str:
     found = planned(asked)
     if older := older_runs(found.runs, found.store.path):
         say(older)
+    describe(here(found.runs), found.plan.device, say)
     document = _document(found, calibrate)
     if document["estimated_seconds"] is None:
         say(UNKNOWN)
@@ -58,7 +60,9 @@ def plan_text(asked: Asked, calibrate: bool, as_json: bool) -> str:
 
 def progress_text(asked: Asked, as_json: bool) -> str:
     """Show how many runs are done and how long the others will take."""
-    document = _document(planned(asked))
+    found = planned(asked)
+    facts_of(here(found.runs), found.plan.device)  # in a process with a time limit; the estimates tokenise here
+    document = _document(found)
     return json.dumps(document, indent=1) if as_json else status_text(document)
 
 

@@ -25,6 +25,7 @@ from benchmarks.runs import record, tensor_cache
 from benchmarks.runs.checkpoint import Checkpoints, RunSaver
 from benchmarks.runs.faults import reason
 from benchmarks.runs.inputs import private
+from benchmarks.runs.kept import check_kept
 from benchmarks.runs.predecessor_outputs import CachedOutputs, weights_hash
 from benchmarks.runs.store import Store
 from benchmarks.runs.tokens import tokenise
@@ -85,7 +86,10 @@ def execute(run: Run, results: Path, options: RunOptions = RunOptions()) -> Outc
     manifest = Manifest()
     try:
         tensor_cache.watch()
-        outcome, manifest = _train(private(run, store), store, folder, checkpoints)
+        own = private(run, store)
+        outcome, manifest = _train(own, store, folder, checkpoints)
+        if run.keep_successor:
+            check_kept(own, folder, store)
         if damaged := tensor_cache.changed():
             raise RuntimeError(f"cache/{damaged} was changed while the run read it: run the command again")
     except Diverged as error:
