@@ -36,7 +36,7 @@ class TokenFacts:
     """`form`: an example with its special tokens. `lower`: the tokenizer lower-cases. `segments`: the tokens of a
     second text have another type than those of the first; `types`: the types that the model tells apart. `unknown`:
     share of words. `longest`: tokens of the longest example, uncut, which is `row` of `split`. `positions`: of the
-    model, None without a limit."""
+    model, None without a limit. `lengths`: tokens of a sample of the training examples, uncut."""
 
     form: str
     lower: bool
@@ -47,6 +47,7 @@ class TokenFacts:
     split: str
     row: int
     positions: int | None
+    lengths: tuple[int, ...]
 
 
 def facts_of(runs: Sequence[Run], device: Device) -> dict[tuple[str, str], TokenFacts]:

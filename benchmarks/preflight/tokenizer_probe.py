@@ -12,9 +12,10 @@ from transformers import AutoConfig
 from benchmarks.models.loading import folder_of, load_tokenizer
 from benchmarks.models.source import EncoderSource
 from benchmarks.tasks.data import TRAIN, Source, load_splits, splits_of
+from results.format.errors import UserError
 
 LONGEST = 512  # texts of each split, by characters, among which the longest example is looked for
-SAMPLED = 1024  # training examples whose unknown words are counted
+SAMPLED = 1024  # training examples whose lengths and unknown words are counted
 AT_ONCE = 128
 MOST_ADDED = 64  # special tokens of an example
 NO_LIMIT = 10**9  # tokenizers without a length of their own say 1e30
@@ -26,6 +27,8 @@ def probed(encoder: EncoderSource, source: Source) -> dict[str, Any] | str:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     try:
         return _facts(encoder, source)
+    except UserError as error:
+        return str(error)
     except BaseException as error:  # a panic of the tokenizers library is not an Exception
         return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
@@ -50,12 +53,11 @@ def _facts(encoder: EncoderSource, source: Source) -> dict[str, Any]:
         "lower": _lower(tokenizer),
         "segments": len(set((shown.get("token_type_ids") or [[]])[0])) > 1,
         "types": getattr(config, "type_vocab_size", None) or 0,
-        "unknown": _unknown(tokenizer, splits[TRAIN]),
         "longest": longest,
         "split": split,
         "row": row,
         "positions": min((limit for limit in limits if limit and limit < NO_LIMIT), default=None),
-    }
+    } | _sample(tokenizer, splits[TRAIN])
 
 
 def _texts(source: Source, split: str) -> list[list[str]]:
@@ -90,13 +92,14 @@ def _lower(tokenizer: Any) -> bool:
     return "a" in (normalizer.normalize_str("A") if normalizer else "")
 
 
-def _unknown(tokenizer: Any, columns: list[list[str]]) -> float:
-    """The share of words, in a sample of the examples, that the vocabulary does not have."""
+def _sample(tokenizer: Any, columns: list[list[str]]) -> dict[str, Any]:
+    """Lengths of some training examples, and the share of their words that the vocabulary does not have."""
     rows = range(0, len(columns[0]), max(1, len(columns[0]) // SAMPLED))
-    unknown, words = 0, 1
+    unknown, words, lengths = 0, 0, []
     for _, encoded in _encoded(tokenizer, columns, list(rows)):
         for at, ids in enumerate(encoded["input_ids"]):
             places = zip(encoded.sequence_ids(at), encoded.word_ids(at), strict=True) if tokenizer.is_fast else ids
             words += len({place for place in places if place != (None, None)})
             unknown += ids.count(tokenizer.unk_token_id)
-    return unknown / words
+            lengths.append(len(ids))
+    return {"unknown": unknown / max(1, words), "lengths": lengths}
