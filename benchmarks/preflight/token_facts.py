@@ -48,6 +48,7 @@ class TokenFacts:
     row: int
     positions: int | None
     lengths: tuple[int, ...]
+    pad: str  # token, where it is the end token
 
 
 def facts_of(runs: Sequence[Run], device: Device) -> dict[tuple[str, str], TokenFacts]:
@@ -128,7 +129,8 @@ def line(run: Run, facts: TokenFacts) -> str:
     return (
         f"{'warning: ' if unfit else ''}{run.task.name}{own}: {facts.form}, "
         f"{'lower case' if facts.lower else 'case kept'}, {segments}{facts.unknown:.1%} of words unknown, "
-        f"longest example {facts.longest} tokens" + (f" ({'; '.join(limits)})" if limits else "")
+        f"{f'padded with the end token {facts.pad}, ' if facts.pad else ''}longest example {facts.longest} tokens"
+        + (f" ({'; '.join(limits)})" if limits else "")
     )
 
 

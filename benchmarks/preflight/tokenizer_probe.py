@@ -50,6 +50,7 @@ def _facts(encoder: EncoderSource, source: Source) -> dict[str, Any]:
     limits = [getattr(config, "max_position_embeddings", None), tokenizer.model_max_length]
     return {
         "form": _form(tokenizer, shown),
+        "pad": tokenizer.pad_token if tokenizer.pad_token == tokenizer.eos_token else "",
         "lower": _lower(tokenizer),
         "segments": len(set((shown.get("token_type_ids") or [[]])[0])) > 1,
         "types": getattr(config, "type_vocab_size", None) or 0,
