@@ -24,6 +24,7 @@ from benchmarks.base.errors import SuiteError
 from benchmarks.base.identity import packages
 from benchmarks.demo import tasks as demo
 from benchmarks.tasks.formats import standard
+from benchmarks.tasks.official import other_counts
 from benchmarks.tasks.settings import Data
 from benchmarks.tasks.table import Task
 from results.format.errors import UserError
@@ -93,11 +94,24 @@ def fingerprint(task: Task, digests: Mapping[str, str]) -> str:
     return whole.hexdigest()
 
 
-def check_splits(source: Source) -> None:
-    """Make the checks of `load_splits` once per machine, data and versions. Raises `SuiteError`."""
+def check_splits(source: Source) -> list[str]:
+    """Make the checks of `load_splits` once per machine, data and versions. Returns warnings. Raises `SuiteError`."""
     versions = packages(("datasets", "pyarrow"))
-    key = [source.fingerprint, asdict(source.task), versions, hash_of("benchmarks.tasks.data")]
-    machine_cache.once("data", list[str], key, lambda: sorted(load_splits(source)))
+    key = [
+        source.fingerprint,
+        asdict(source.task),
+        versions,
+        hash_of("benchmarks.tasks.data", "benchmarks.tasks.official"),
+    ]
+    found: list[str] = machine_cache.once("data", list[str], key, lambda: _odd_labels(source))
+    return [f"{place_of(source, split)}: {what}" for split, what in zip(found[::2], found[1::2], strict=True)]
+
+
+def _odd_labels(source: Source) -> list[str]:
+    """The splits whose labels are not those of the official ones, each followed by what differs."""
+    rows = {split: rows.data["label"].to_pylist() for split, rows in load_splits(source).items()}
+    odd = {split: other_counts(source.task.name, split, labels) for split, labels in rows.items()}
+    return [part for split, what in odd.items() if what for part in (split, what)]
 
 
 @lru_cache(maxsize=8)
