@@ -35,7 +35,7 @@ class Finetuned:
 class Inputs:
     """`recorded`: the device as a run's files have it. `workers`: how many should train at once. `own`: the encoders of
     arms that bring one. `sources`: data by task, the tasks that others go on from first. `finetuned`: given
-    predecessors by task. `warnings`: about the data."""
+    predecessors by task."""
 
     machine: Machine
     recorded: DeviceUsed
@@ -44,7 +44,6 @@ class Inputs:
     own: dict[str, EncoderSource]
     sources: dict[str, Source]
     finetuned: dict[str, Finetuned]
-    warnings: list[str]
 
 
 def find_inputs(suite: Suite, wanted_tasks: Collection[str]) -> Inputs:
@@ -54,7 +53,7 @@ def find_inputs(suite: Suite, wanted_tasks: Collection[str]) -> Inputs:
     recorded, workers = devices.recorded(machine.device), default_workers(machine)
     encoder = find_encoder(suite.encoder)
     own = {name: find_encoder(_own(arm.encoder, suite), own=name) for name, arm in suite.arms.items() if arm.encoder}
-    sources, warnings = _sources(suite, wanted_tasks)
+    sources = _sources(suite, wanted_tasks)
     finetuned = {}
     if paths := {name: path for name, path in suite.predecessor.paths.items() if name in sources}:
         from benchmarks.models.checks import check_predecessor  # seconds of imports that only a given predecessor needs
@@ -62,7 +61,7 @@ def find_inputs(suite: Suite, wanted_tasks: Collection[str]) -> Inputs:
         paths = {name: str(merged(Path(path), f"predecessor for {name}")) for name, path in paths.items()}
         found = {name: check_predecessor(path, sources[name].task, encoder) for name, path in paths.items()}
         finetuned = {name: Finetuned(paths[name], found[name]) for name in paths}
-    return Inputs(machine, recorded, workers, encoder, own, sources, finetuned, warnings)
+    return Inputs(machine, recorded, workers, encoder, own, sources, finetuned)
 
 
 def _own(encoder: Encoder, suite: Suite) -> Encoder:
@@ -73,8 +72,8 @@ def _own(encoder: Encoder, suite: Suite) -> Encoder:
     return encoder.model_copy(update={"random": True, "shape": {**shape, **encoder.shape}})
 
 
-def _sources(suite: Suite, wanted_tasks: Collection[str]) -> tuple[dict[str, Source], list[str]]:
-    found, warnings = {}, []
+def _sources(suite: Suite, wanted_tasks: Collection[str]) -> dict[str, Source]:
+    found = {}
     for name in dict.fromkeys([*suite.intermediate_tasks, *suite.tasks]):
         task = find_task(name)
         wanted = not wanted_tasks or name in wanted_tasks or name in suite.intermediate_tasks
@@ -85,6 +84,6 @@ def _sources(suite: Suite, wanted_tasks: Collection[str]) -> tuple[dict[str, Sou
                 raise
             continue
         if wanted and (source.folder or task.synthetic):
-            warnings += check_splits(source)
+            check_splits(source)
         found[name] = source
-    return found, warnings
+    return found

@@ -33,7 +33,7 @@ def make_plan(suite: Suite, wanted_tasks: Sequence[str] = ()) -> Plan:
     """
     inputs = find_inputs(suite, wanted_tasks)
     runs: list[Run] = []
-    warnings = list(inputs.warnings)
+    warnings: list[str] = []
     for source in inputs.sources.values():
         planner = _TaskPlanner(suite, inputs, source, runs)
         runs += planner.runs()

@@ -49,11 +49,11 @@ def ready(plan: Plan, runs: Sequence[Run], store: Store, workers: int | None, sa
     pace = pace_of(plan)
     settled = store.prepare(runs)
     missing, folders = fetched(plan, [run for run in runs if run.id not in settled], say)
-    facts = describe(missing, plan.device, say)
     at_once = min(workers or plan.workers, max(1, len(missing)))
     if older := older_runs(runs, store.path):
         say(older)
     disk_space.check(missing, plan.suite.encoder.hidden_size, folders, store.path, at_once)
+    facts = describe(missing, plan.device, say)
     try_first_steps(plan, missing, facts, say)
     probes = probe_suite(plan, missing, pace.shape, say)
     countable = settled | {run.id for run in missing}  # an arm that was left out may have no tokenizer

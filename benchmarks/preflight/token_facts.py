@@ -22,7 +22,7 @@ from benchmarks.machine.settings import Device
 from benchmarks.machine.workers import WorkerDied, side_by_side
 from benchmarks.models.source import EncoderSource
 from benchmarks.plans.run import Run
-from benchmarks.tasks.data import Source
+from benchmarks.tasks.data import Source, check_splits
 
 KIND = "token-facts"
 SECONDS = 60.0  # for one task and tokenizer, the start of the process included
@@ -102,12 +102,14 @@ def here(runs: Iterable[Run]) -> list[Run]:
 def describe(runs: Sequence[Run], device: Device, say: Callable[[str], None]) -> dict[tuple[str, str], TokenFacts]:
     """Say a line for each task and tokenizer. Raises `SuiteError` for a tokenizer that would cost points unseen."""
     found = facts_of(runs, device)
-    told = set()
-    for run in runs:
-        if (name := (run.task.name, run.tokenizer.hash)) not in told:
-            told.add(name)
-            _check(run, found[name])
-            say(line(run, found[name]))
+    firsts = {(run.task.name, run.tokenizer.hash): run for run in reversed(runs)}
+    for name in found:
+        _check(firsts[name], found[name])
+    for source in {run.task.name: run.source for run in runs if run.source.folder}.values():
+        for warning in check_splits(source):
+            say(f"warning: {warning}")
+    for name in found:
+        say(line(firsts[name], found[name]))
     return found
 
 
