@@ -18,6 +18,8 @@ from benchmarks.plans.older_runs import older_runs
 from benchmarks.plans.planner import make_plan
 from benchmarks.plans.run import Plan, Run
 from benchmarks.preflight.cost import Estimate, estimates, pace_of, wall_seconds
+from benchmarks.preflight.first_step import try_first_steps, untried
+from benchmarks.preflight.token_facts import describe, facts_of, here
 from benchmarks.runs.store import Store
 from benchmarks.suites.suite import load_suite
 
@@ -45,20 +47,35 @@ def planned(asked: Asked) -> Planned:
     return Planned(plan, runs, store)
 
 
-def plan_text(asked: Asked, calibrate: bool, as_json: bool) -> str:
-    """List the runs and the time that they will take. `calibrate`: measure unknown step times first."""
+def plan_text(asked: Asked, calibrate: bool, as_json: bool, check: bool = False) -> str:
+    """List the runs and the time that they will take. `calibrate`: measure unknown step times first. `check`: try the
+    first step of every kind of run, as `run` does."""
     found = planned(asked)
     if older := older_runs(found.runs, found.store.path):
         say(older)
+    _first_steps(found, check)
     document = _document(found, calibrate)
     if document["estimated_seconds"] is None:
         say(UNKNOWN)
     return json.dumps(document, indent=1) if as_json else plan_table(document)
 
 
+def _first_steps(found: Planned, check: bool) -> None:
+    """Say what the tokenizers do, and whether the first steps of runs were tried on this machine."""
+    runs = here(found.runs)
+    facts = describe(runs, found.plan.device, say)
+    runs = [run for run in runs if found.store.result(run) is None]
+    if check:
+        try_first_steps(found.plan, runs, facts, say)
+    elif todo := len(untried(found.plan, runs, facts)):
+        say(f"the first steps of {todo} kinds of run were not tried here: `run` begins with it, or plan SUITE --check")
+
+
 def progress_text(asked: Asked, as_json: bool) -> str:
     """Show how many runs are done and how long the others will take."""
-    document = _document(planned(asked))
+    found = planned(asked)
+    facts_of(here(found.runs), found.plan.device)  # in a process with a time limit; the estimates tokenise here
+    document = _document(found)
     return json.dumps(document, indent=1) if as_json else status_text(document)
 
 
