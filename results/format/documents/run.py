@@ -13,6 +13,7 @@ from results.format.documents.codec import LEFT_OUT, ByName, Each, Given, Key, N
 from results.format.documents.config import AsRead, Config, DeviceUsed
 from results.format.documents.suite import PROTOCOLS
 from results.format.errors import ReportError
+from results.format.places import reason
 from results.format.untrusted import as_mapping, mapping, number, slug, whole
 
 DEVICE = Nested(DeviceUsed, lenient=True)
@@ -132,7 +133,7 @@ class Outcome:
     """How a run ended: done, diverged or failed; a planned run without a result is missing."""
 
     status: Annotated[str, Key(_status)] = "missing"
-    reason: Annotated[str | None, Key(words(500, None))] = None
+    reason: Annotated[str | None, Key(reason)] = None
     last: AtCheckpoint = None
     selected: AtCheckpoint = None
     held_out: AtCheckpoint = None
