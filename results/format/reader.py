@@ -49,9 +49,9 @@ def read(folder: Path) -> Results:
     digest = hashlib.sha256()
     suite = _checked(from_json(Suite, _document(path, digest), str(path)), path)
     _check_count(suite, path)
+    _check_unique(suite.runs, path)
     trials = {arm.name: len(arm.trials) for arm in suite.arms}
     runs = tuple(_run(root, planned, suite, trials, notes, digest) for planned in suite.runs)
-    _check_unique(runs, path)
     runs = _without_start(runs, suite)
     found = (path for path in root.glob(f"*/*/seed-*/{layout.RESULT}") if path.is_file())
     left_out = len({path.parent.relative_to(root).as_posix() for path in found} - {run.folder for run in runs})
@@ -218,7 +218,7 @@ def _speed(root: Path, digest: Any) -> Speed:
     return from_json(Speed, _document(path, digest), str(path))
 
 
-def _check_unique(runs: tuple[Run, ...], path: Path) -> None:
+def _check_unique(runs: tuple[Planned, ...], path: Path) -> None:
     cells = [(run.task, run.arm, run.seed, run.trial) for run in runs]
     for label, keys in (("run ids", [run.run_id for run in runs]), ("cells", cells)):
         if len(set(keys)) != len(keys):
