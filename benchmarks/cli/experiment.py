@@ -35,7 +35,10 @@ def execute_missing(found: Planned, workers: int | None, engine: str, checkpoint
         execute_all(
             known.missing, found.store.path, known.workers, progress.report, options, progress.say, known.settled
         )
-    return FAILED if progress.failed else DONE
+    if progress.failed:
+        return FAILED
+    found.store.check_kept(known.missing)
+    return DONE
 
 
 def rehearse(asked: Asked, steps: int) -> int:

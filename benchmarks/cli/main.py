@@ -21,6 +21,7 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks.base.errors import BAD_INPUT, DONE, FAILED, INTERRUPTED
+from benchmarks.base.folders import lend_folders
 from benchmarks.base.terminal import say
 from benchmarks.cli import results
 from benchmarks.cli.asked import asked
@@ -156,6 +157,7 @@ def main() -> None:
 
 def _run() -> int:
     try:
+        lend_folders()
         code = app(standalone_mode=False)
         sys.stdout.flush()
         return _interrupted() if code == CTRL_C else code or DONE  # typer returns this code for a KeyboardInterrupt

@@ -62,7 +62,7 @@ def _owner(content: bytes | None) -> Owner | None:
         document = json.loads(content or b"")
         document.pop("beat", None)
         return Owner.read(document)
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, RecursionError):
         return None
 
 

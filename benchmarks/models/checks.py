@@ -47,7 +47,7 @@ def check_predecessor(folder: str, task: Task, source: EncoderSource) -> str:
         own = dict(source.shape)
         if not source.random and source.revision is None:
             own = AutoConfig.from_pretrained(source.location, trust_remote_code=False).to_dict()
-    except (ValueError, OSError) as error:
+    except Exception as error:  # transformers raises many kinds
         raise SuiteError(f"{place}: {' '.join(str(error).split())[:300]}") from None
     if config.num_hidden_layers != source.layers:
         raise SuiteError(f"{place} has {config.num_hidden_layers} layers, but the suite's encoder has {source.layers}")
@@ -55,7 +55,12 @@ def check_predecessor(folder: str, task: Task, source: EncoderSource) -> str:
         if own.get(name, getattr(config, name)) != getattr(config, name):
             raise SuiteError(f"{place} has {name} {getattr(config, name)}, but the suite's encoder has {own[name]}")
     check_head(config, task, place)
-    load_finetuned(path, "eager")
+    try:
+        load_finetuned(path, "eager")
+    except UserError:
+        raise
+    except Exception as error:  # as in `check_loadable`
+        raise SuiteError(f"{place} cannot be used: {' '.join(str(error).split())[:300]}") from None
     return finetuned_hash(path)
 
 

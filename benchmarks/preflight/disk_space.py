@@ -1,7 +1,7 @@
 """Check before anything runs that the disk has room for the files of a plan, because it may take days to fill.
 
-The sizes come from the encoder's tensor shapes, without loading a weight: kept successors, two checkpoints per worker,
-tokens and predecessor outputs, predictions. Compressed and shared files turn out smaller.
+The sizes come from the encoder's tensor shapes, without loading a weight: kept successors, two checkpoints and a copy
+of a run's inputs per worker, tokens and predecessor outputs, predictions. Compressed and shared files turn out smaller.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from pathlib import Path
 from safetensors import safe_open
 
 from benchmarks.base.errors import SuiteError
+from benchmarks.models import contents
 from benchmarks.models.source import WEIGHTS, EncoderSource
 from benchmarks.plans.run import Run
 from benchmarks.runs.checkpoint import KEPT
+from benchmarks.tasks.data import split_file, splits_of
 from benchmarks.tasks.lengths import load
 from benchmarks.training.held_out import training_examples
 from results.format.layout import CACHE
@@ -80,17 +82,30 @@ def _outputs(run: Run, hidden: int) -> int:
     return training_examples(run.task, run.held_out) * row
 
 
+def _inputs(run: Run, folders: Folders) -> int:
+    """Bytes of the copies of its inputs that a run reads (benchmarks/runs/inputs.py)."""
+    named = {run.finetuned} | {e.location for e in (run.encoder, run.suite_encoder) if e.revision is None}
+    given = [Path(name) for name in named if name and Path(name).is_dir()]
+    files = [folder / name for folder in given for name in contents.names(folder)]
+    if run.source.folder is not None:
+        files += [Path(run.source.folder) / split_file(run.task, split) for split in splits_of(run.task)]
+    handed_on = [run.suite_encoder.layers] * (run.predecessor is not None) + [run.layers] * (run.start is not None)
+    return sum(file.stat().st_size for file in files) + sum(FLOAT * _model(run, deep, folders) for deep in handed_on)
+
+
 def needed(runs: Sequence[Run], hidden: int, folders: Folders, workers: int) -> dict[str, int]:
     """The bytes that these runs will take, by kind of file. `hidden`: the width of the encoder."""
     predictions = sum(
         3 * sum(run.task.dev.values()) * (PER_PREDICTION + FLOAT * run.task.outputs) + PER_RUN for run in runs
     )
     checkpoints = sorted((_checkpoint(run, folders) for run in runs), reverse=True)[:workers]
+    inputs = sorted((_inputs(run, folders) for run in runs), reverse=True)[:workers]
     tokens = {(run.source.fingerprint, run.tokenizer.hash, run.max_length): _tokens(run) for run in runs}
     outputs = {(run.predecessor, run.outputs): _outputs(run, hidden) for run in runs if run.needs()}
     return {
         "successors": sum(FLOAT * _model(run, run.layers, folders) for run in runs if run.keep_successor),
         "checkpoints": KEPT * sum(checkpoints),
+        "private inputs": sum(inputs),
         "caches": sum(tokens.values()) + sum(outputs.values()),
         "predictions and logs": predictions,
     }

@@ -118,8 +118,9 @@ class Checkpoints:
         for folder in self._found():
             try:
                 index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-                whole = index["sha256"] == file_digest(folder / STATE)
-            except (OSError, ValueError, KeyError, TypeError):
+                whole = index["sha256"] == file_digest(folder / STATE) and isinstance(index["step"], int)
+                whole = whole and isinstance(index["config"], dict) and isinstance(index["document"], dict)
+            except (OSError, ValueError, KeyError, TypeError, RecursionError):
                 whole = False
             if not whole:
                 self.notes.append(f"checkpoint {folder.name} was damaged and passed over")

@@ -17,6 +17,7 @@ from benchmarks.runs.store import Store
 from results.format import layout
 from results.format.documents.codec import joined, written
 from results.format.documents.run import Manifest, Outcome, Probe, Result, repeated
+from results.format.places import hidden_here
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,8 @@ def write(
     probe: Probe | None,
     peak: int | None,
 ) -> Outcome:
-    """Fill `folder` with the three files; returns the outcome as in result.json. `trained` has the manifest's keys on
+    """Fill `folder` with the three files; returns the outcome, whose reason names paths, which result.json does not.
+    `trained` has the manifest's keys on
     training, `probe` is the machine's determinism probe.
 
     A run that is not done keeps only these files, because an error may leave predictions or weights half-written.
@@ -47,7 +49,8 @@ def write(
     if outcome.status != "done":
         shutil.rmtree(folder)
         folder.mkdir(mode=0o700)
-    result = joined(Result, outcome, run_id=run.id)
+    public = replace(outcome, reason=outcome.reason and hidden_here(outcome.reason, folder.parents[1]))
+    result = joined(Result, public, run_id=run.id)
     for name, record in ((layout.CONFIG, run.config), (layout.MANIFEST, manifest), (layout.RESULT, result)):
         (folder / name).write_text(written(record), encoding="utf-8")
     return outcome

@@ -227,6 +227,15 @@ class Store:
             return known
         return (*known, Registered(seeds, results)) if results else (*known[:-1], Registered(seeds))
 
+    def check_kept(self, runs: Iterable[Run]) -> None:
+        """Raises `SuiteError` if the plan, or a result of these finished runs, is not there any more."""
+        gone = sum(self.stamp(run) is None for run in runs)
+        if gone or not (self.path / layout.SUITE).is_file():
+            raise SuiteError(
+                f"{self.path} was removed or emptied while the suite ran ({gone} results are gone): give the same "
+                "command again"
+            )
+
     def speed_is_current(self, key: str, subject: str) -> bool:
         """Was speed.json measured under the settings of `key`, or is it a whole matrix of the same `subject`?"""
         try:

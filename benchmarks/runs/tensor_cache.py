@@ -114,7 +114,7 @@ def _open(path: Path, key: dict[str, Any], check: Check | None) -> Arrays:
         stamps = {file: _stamp(file) for file in (path / INDEX, *files.values()) if file.exists()}
         first = any(_verified.get(file) != stamp for file, stamp in stamps.items())
         found = {name: _mapping(files[name], array, first) for name, array in index["arrays"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Damaged(f"{INDEX} or a file it names cannot be read ({type(error).__name__})") from None
     if first and check is not None and (wrong := check(found)):
         raise Damaged(wrong)

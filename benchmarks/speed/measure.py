@@ -59,6 +59,7 @@ from results.format.documents.speed import (
 )
 from results.format.documents.speed import Speed as Timing
 from results.format.layout import digest
+from results.format.places import hidden_here
 
 Say = Callable[[str], None]
 OWN_BATCHES = 4  # of a condition, on which a variant is compared with eager again
@@ -156,7 +157,7 @@ def _places(plan: Plan, speed: Speed, document: Document, say: Say) -> Iterator[
 
 
 def _refuse(document: Document, say: Say, where: NotTimed, reason: str) -> None:
-    document.refused.append(replace(where, reason=reason))
+    document.refused.append(replace(where, reason=hidden_here(reason)))
     say(f"not timed: {', '.join(f'{k} {v}' for k, v in plain(where).items() if v is not None)}: {reason}")
 
 

@@ -186,6 +186,9 @@ class Suite(Config):
         runs = len(self.tasks) * len(self.seeds) * sum(arm.count for arm in self.arms.values())
         if runs > limits.PLANNED_RUNS:
             raise ValueError(f"it plans {runs:,} runs, and {limits.PLANNED_RUNS:,} is the limit: split it")
+        cells = len(self.tasks) * (1 + len(self.arms))
+        if cells > limits.CELLS:
+            raise ValueError(f"it has {cells:,} cells (tasks times arms), and {limits.CELLS:,} is the limit: split it")
         self._check_arms()
         return self
 

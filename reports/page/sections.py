@@ -17,6 +17,7 @@ from reports.findings.findings import Findings
 from reports.statistics.cells import summarise
 from reports.words import counted, decimals, duration, listed, millions, signed
 from results.format import layout
+from results.format.places import hidden_here
 from results.format.records import PROTOCOLS, Arm, Results, Run, Suite
 
 Row = dict[str, Any]
@@ -114,12 +115,13 @@ def _run_line(found: Findings, run: Run, arm: Arm, output: Path) -> Row:
 
 
 def link(root: Path, run: Run, name: str, output: Path) -> str:
-    """A percent-encoded relative link from the page's folder to a run's file; empty between two drives."""
+    """A percent-encoded relative link from the page's folder to a run's file; empty between two drives, and where the
+    link would name the home folder, user or host of this machine."""
     try:
         relative = os.path.relpath(root.resolve() / run.folder / name, output.resolve())
     except ValueError:
         return ""
-    return quote(Path(relative).as_posix())
+    return quote(Path(relative).as_posix()) if hidden_here(relative) == relative else ""
 
 
 def failures_csv(found: Findings) -> str:

@@ -43,10 +43,13 @@ WEIGHTS_FILE = 32 * GIB
 TEXT_FILE = 64 * MIB  # tokenizer and configuration of a model: XLM-R's tokenizer.json has 17 MB
 RATIO = 100  # unpacked bytes per byte of the archive; our own bundles are not packed and have 1
 
+# suite.json
+CELLS = 1_000  # tasks times arms: the page spends 30 ms on each; the largest planned suite has 96
+
 # suite files and models
 SUITE_TEXT, SUITE_ITEMS, SUITE_DEPTH = 10_000, 10_000, 20  # characters, entries of a list or section, nesting
 SUITE_NUMBER = 1e30  # the largest number in a suite file; beyond it arithmetic ends in infinities
-PLANNED_RUNS = 100_000  # of one suite; the paper's search has 4,804
+PLANNED_RUNS = 100_000  # of one suite, predecessors aside; the paper's search has 4,804
 SUITE = MIB  # the largest built-in suite file has 4 kB
 MODEL_CONFIG = MIB  # config.json of an encoder
 MODEL_TEXT = 64 * MIB  # tokenizer and vocabulary; XLM-R's tokenizer.json has 17 MB

@@ -133,7 +133,7 @@ def _table(path: Path, task: Task, protocol: str) -> pa.Table:
             table = table.set_column(table.schema.get_field_index(name), name, words)
         table = table.filter(pc.equal(table[COLUMN.checkpoint], protocol))
         return table.sort_by([(COLUMN.split, "ascending"), (COLUMN.idx, "ascending")]).combine_chunks()
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, KeyError, pa.ArrowException) as error:  # pyarrow has a KeyError for a damaged list of columns
         raise ReportError(f"{path}: not readable as parquet ({text(error, 120)}); run it again") from None
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -48,8 +48,10 @@ def read(folder: Path) -> Results:
     notes: list[str] = []
     digest = hashlib.sha256()
     suite = _checked(from_json(Suite, _document(path, digest), str(path)), path)
-    runs = tuple(_run(root, planned, suite, notes, digest, path) for planned in suite.runs)
-    _check_unique(runs, path)
+    _check_count(suite, path)
+    _check_unique(suite.runs, path)
+    trials = {arm.name: len(arm.trials) for arm in suite.arms}
+    runs = tuple(_run(root, planned, suite, trials, notes, digest) for planned in suite.runs)
     runs = _without_start(runs, suite)
     found = (path for path in root.glob(f"*/*/seed-*/{layout.RESULT}") if path.is_file())
     left_out = len({path.parent.relative_to(root).as_posix() for path in found} - {run.folder for run in runs})
@@ -142,15 +144,22 @@ def _without_start(runs: tuple[Run, ...], suite: Suite) -> tuple[Run, ...]:
     )
 
 
-def _run(root: Path, planned: Planned, suite: Suite, notes: list[str], digest: Any, path: Path) -> Run:
-    """One planned run, with its files if it has any."""
-    where = f"{path}: runs"
+def _check_count(suite: Suite, path: Path) -> None:
+    cells, runs = len(suite.tasks) * len(suite.arms), len(suite.runs)
+    for count, limit, what in ((cells, limits.CELLS, "cells"), (runs, 2 * limits.PLANNED_RUNS, "runs")):
+        if count > limit:
+            raise ReportError(f"{path}: {count:,} {what}, and {limit:,} is the limit of a suite; split it")
+
+
+def _run(root: Path, planned: Planned, suite: Suite, trials: Mapping[str, int], notes: list[str], digest: Any) -> Run:
+    """One planned run, with its files if it has any. `trials`: their number by arm."""
+    where = f"{root / layout.SUITE}: runs"
     folder = inside(root, planned.folder, f"{where}: folder")
-    if planned.task not in {t.name for t in suite.tasks} or planned.arm not in {a.name for a in suite.arms}:
+    if planned.arm not in trials or all(planned.task != task.name for task in suite.tasks):
         raise ReportError(f"{where}: run {planned.run_id} names a task or arm the suite lacks; plan it again")
     if planned.seed is None:
         raise ReportError(f"{where}: run {planned.run_id} has no seed; plan the suite again")
-    if not 0 <= planned.trial < len(suite.arm(planned.arm).trials):
+    if not 0 <= planned.trial < trials[planned.arm]:
         raise ReportError(f"{where}: run {planned.run_id} is of a trial its arm lacks; plan the suite again")
     run = joined(Run, planned)
     if not (folder / layout.RESULT).is_file():
@@ -211,7 +220,7 @@ def _speed(root: Path, digest: Any) -> Speed:
     return from_json(Speed, _document(path, digest), str(path))
 
 
-def _check_unique(runs: tuple[Run, ...], path: Path) -> None:
+def _check_unique(runs: tuple[Planned, ...], path: Path) -> None:
     cells = [(run.task, run.arm, run.seed, run.trial) for run in runs]
     for label, keys in (("run ids", [run.run_id for run in runs]), ("cells", cells)):
         if len(set(keys)) != len(keys):

@@ -10,12 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from reports import render
 from results.format.bundles.safetensors_header import check_safetensors
-from results.format.documents.suite import Planned
 from results.format.errors import ReportError
 from results.format.predictions import read_answers
 from results.format.reader import read
-from results.format.records import Results, Run
 from tests.report.make_results import make_results
 
 
@@ -62,10 +61,34 @@ def test_logits_that_are_not_lists_of_numbers_are_one_line(tmp_path: Path, kind:
         read_answers(read(root), "last")
 
 
-def test_grouping_runs_takes_a_time_that_grows_with_their_number(tmp_path: Path) -> None:
-    results = read(make_results(tmp_path, tasks=("rte",), arms=("kd",), seeds=(1,), speed=False))
-    planned = Planned("0" * 16, "rte", "kd", "kd", 1, 0, "rte/kd/seed-1-0000000000000000")
-    many = Results(**{**vars(results), "runs": tuple(Run(**vars(planned)) for _ in range(250_000))})
+def plan_of(folder: Path, runs: int, arms: int = 1) -> Path:
+    """A results folder whose suite.json plans that many runs in its first cell, and has that many more arms."""
+    root = make_results(folder, tasks=("rte",), arms=("predecessor", "kd"), seeds=(1,), speed=False)
+    document = json.loads((root / "suite.json").read_text(encoding="utf-8"))
+    run, arm = document["runs"][0], document["arms"][-1]
+    document["runs"] += [
+        {**run, "run_id": f"{i:016x}", "seed": i + 2, "folder": f"{Path(run['folder']).parent}/seed-{i + 2}-{i:016x}"}
+        for i in range(runs)
+    ]
+    document["arms"] += [{**arm, "name": f"arm{i}"} for i in range(arms - 1)]
+    (root / "suite.json").write_text(json.dumps(document, separators=(",", ":")), encoding="utf-8")
+    return root
+
+
+def test_the_time_of_a_report_grows_with_the_number_of_runs(tmp_path: Path) -> None:
+    """It grew with its square, and nobody would have waited for the report of 250,000 runs in a cell."""
+    root = plan_of(tmp_path, 10_000)
     started = time.process_time()
-    assert len(many.of("rte", "kd")) == 250_000
-    assert time.process_time() - started < 2
+    assert render(root).is_file()
+    assert time.process_time() - started < 10
+
+
+@pytest.mark.parametrize(
+    ("runs", "arms", "what"), [pytest.param(201_000, 1, "runs", marks=pytest.mark.slow), (1, 1_000, "cells")]
+)
+def test_a_plan_larger_than_any_is_a_limit_that_is_said(tmp_path: Path, runs: int, arms: int, what: str) -> None:
+    root = plan_of(tmp_path, runs, arms)
+    started = time.process_time()
+    with pytest.raises(ReportError, match=f"[0-9] {what}, and [0-9,]+ is the limit of a suite"):
+        read(root)
+    assert time.process_time() - started < 10

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import configparser
+import hashlib
 import importlib.metadata
+import json
 import os
 import re
 import shutil
@@ -47,6 +49,51 @@ def test_each_line_of_the_lock_is_one_exact_version():
     exact = re.compile(r"[a-z0-9][a-z0-9-]*==[0-9][0-9a-z.]*")
     assert [line for line in lock_lines() if not exact.fullmatch(line)] == []
     assert len(LOCK) == len(lock_lines()), "a package stands in the lock twice"
+
+
+def hash_lines() -> dict[str, str]:
+    lines = [line for line in text("hashes.txt").splitlines() if not line.startswith("#")]
+    return {line.split()[0]: line for line in lines}
+
+
+def test_every_version_of_the_lock_has_hashes_and_no_other_version_has():
+    found = hash_lines()
+    hashed = re.compile(r"\S+==\S+( --hash=sha256:[0-9a-f]{64})+")
+    assert [line for line in found.values() if not hashed.fullmatch(line)] == []
+    assert set(lock_lines()) <= set(found)
+    assert len({pin.partition("==")[0] for pin in found}) == len(found)
+
+
+def test_whatever_installs_or_downloads_names_the_hashes():
+    scripts = text("Makefile").replace("\\\n", " ") + text(".github/workflows/ci.yml")
+    calls = re.findall(r"^.*pip (?:install|download) .*$", scripts, re.MULTILINE)
+    assert len(calls) >= 6
+    assert [line for line in calls if "--require-hashes" not in line] == []
+    assert "EXTRA_INDEX" not in scripts
+    assert "pip_audit --strict" in scripts
+
+
+def test_an_archive_of_another_hash_is_not_installed(tmp_path):
+    """pip's own answer to a constraint with hashes, which older releases do not give: what `make setup` relies on."""
+    wheel = tmp_path / "own-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("own-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: own\nVersion: 1.0\n")
+        archive.writestr("own-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr("own-1.0.dist-info/RECORD", "")
+        archive.writestr("own.pth", "import os")
+    embed = pytest.importorskip("virtualenv.seed.wheels.embed")  # not in the environment without torch
+    locked = next(pin for pin in hash_lines() if pin.startswith("pip=="))
+    embedded = embed.get_embed_wheel("pip", f"{sys.version_info.major}.{sys.version_info.minor}").path
+    assert embedded.name.startswith(locked.replace("==", "-"))
+    pip = [sys.executable, embedded / "pip", "install", "-qq", "--no-index", "--find-links", tmp_path, "own>=1"]
+    pip += ["--require-hashes", "-c", tmp_path / "hashes.txt", "--target", tmp_path / "into"]
+    codes = []
+    for digest in (hashlib.sha256(b"").hexdigest(), hashlib.sha256(wheel.read_bytes()).hexdigest()):
+        (tmp_path / "hashes.txt").write_text(f"own==1.0 --hash=sha256:{digest}\n", encoding="utf-8")
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("PIP_")}
+        codes.append(subprocess.run(pip, env=environment, capture_output=True, timeout=60).returncode)
+        assert (tmp_path / "into/own.pth").exists() == (codes[-1] == 0)
+    assert codes == [1, 0]
 
 
 @pytest.mark.parametrize("requirement", wanted(*NAMED), ids=str)
@@ -108,7 +155,7 @@ def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def bare_checkout(tmp_path):
-    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+    for name in ("Makefile", "pyproject.toml", "constraints.txt", "hashes.txt"):
         shutil.copy(ROOT / name, tmp_path)
     return tmp_path
 
@@ -164,11 +211,11 @@ def test_make_installs_again_only_when_lock_or_project_changed(bare_checkout):
     stamp = bare_checkout / ".venv/.installed"
     stamp.touch()
     newest = stamp.stat().st_mtime
-    for name in ("pyproject.toml", "constraints.txt"):
+    for name in ("pyproject.toml", "constraints.txt", "hashes.txt"):
         os.utime(bare_checkout / name, (newest - 10, newest - 10))
     assert make(bare_checkout, "test").stdout.split()[:3] == ["ran:", "-m", "pytest"]
-    os.utime(bare_checkout / "constraints.txt", (newest + 10, newest + 10))
-    assert "-c constraints.txt torch" in make(bare_checkout, "test", "--dry-run").stdout
+    os.utime(bare_checkout / "hashes.txt", (newest + 10, newest + 10))
+    assert "--require-hashes -c hashes.txt torch" in make(bare_checkout, "test", "--dry-run").stdout
 
 
 def test_ci_runs_tests_then_linters_then_the_drift_gate():
@@ -197,3 +244,39 @@ def test_workflows_pin_actions_and_hold_no_rights(workflow):
     assert [action for action in used if not re.search(r"@[0-9a-f]{40}$", action)] == []
     assert "permissions:\n  contents: read\n" in content
     assert ": write" not in content
+
+
+# The wheel
+
+
+def test_the_wheel_holds_theseus_alone(tmp_path):
+    pytest.importorskip("setuptools", minversion="77")
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in ("pyproject.toml", "LICENSE", "README.md"):
+        shutil.copy(ROOT / name, source)
+    for package in ("theseus", "baselines", "benchmarks", "reports"):
+        shutil.copytree(ROOT / package, source / package, ignore=shutil.ignore_patterns("__pycache__"))
+    build = "import sys; from setuptools.build_meta import build_wheel; build_wheel(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", build, tmp_path], cwd=source, check=True, capture_output=True, timeout=120)
+    [wheel] = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    packed = {name for name in names if ".dist-info/" not in name}
+    ours = {p.relative_to(ROOT).as_posix() for p in (ROOT / "theseus").rglob("*.py")}
+    assert {name for name in packed if name.endswith(".py")} == ours
+    assert {name.partition("/")[0] for name in packed} == {"theseus"}
+    metadata = next(n for n in names if n.endswith(".dist-info/METADATA"))
+    required = re.findall(r"^Requires-Dist: ([^;\n]*)$", zipfile.ZipFile(wheel).read(metadata).decode(), re.MULTILINE)
+    assert {re.match(r"[\w-]+", line).group() for line in required} == {"torch", "transformers"}
+
+    subprocess.run([sys.executable, ROOT / ".ci/sbom.py", wheel], check=True, capture_output=True, timeout=60)
+    bill = json.loads(wheel.with_suffix(".cdx.json").read_text(encoding="utf-8"))
+    assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.6")
+    assert bill["metadata"]["component"]["hashes"][0]["content"] == hashlib.sha256(wheel.read_bytes()).hexdigest()
+    parts = {part["name"]: part for part in bill["components"]}
+    assert {"torch", "transformers", "numpy", "tokenizers"} <= set(parts)
+    assert not {"pytest", "ruff"} & set(parts)
+    assert {name: part["version"] for name, part in parts.items()} == {name: LOCK[name] for name in parts}
+    assert all(part["hashes"] for part in parts.values())
+    references = {part["bom-ref"] for part in (*parts.values(), bill["metadata"]["component"])}
+    assert {edge["ref"] for edge in bill["dependencies"]} == references

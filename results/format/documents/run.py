@@ -13,7 +13,8 @@ from results.format.documents.codec import LEFT_OUT, ByName, Each, Given, Key, N
 from results.format.documents.config import AsRead, Config, DeviceUsed
 from results.format.documents.suite import PROTOCOLS
 from results.format.errors import ReportError
-from results.format.untrusted import as_mapping, mapping, number, slug, whole
+from results.format.places import reason
+from results.format.untrusted import as_mapping, mapping, number, real, slug, whole
 
 DEVICE = Nested(DeviceUsed, lenient=True)
 STATUSES = ("done", "diverged", "failed")
@@ -44,7 +45,7 @@ class Seconds:
     @property
     def own(self) -> float:
         """Their sum, excluding the predecessor's outputs, which one run computes for all."""
-        return sum(part for part in (self.setup, self.training, self.evaluation) if part is not None)
+        return sum(real(part) or 0.0 for part in (self.setup, self.training, self.evaluation))
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ class Outcome:
     """How a run ended: done, diverged or failed; a planned run without a result is missing."""
 
     status: Annotated[str, Key(_status)] = "missing"
-    reason: Annotated[str | None, Key(words(500, None))] = None
+    reason: Annotated[str | None, Key(reason)] = None
     last: AtCheckpoint = None
     selected: AtCheckpoint = None
     held_out: AtCheckpoint = None

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Annotated, Any
 
 from results.format.documents.codec import LEFT_OUT, Each, Given, Key, Nested, as_is
+from results.format.places import reason
 
 Shown = partial(Nested, optional=True, lenient=True)
 SIDES = ("predecessor", "successor")
@@ -160,7 +161,7 @@ class NotTimed:
     successor_layers: Given = None
     batch_size: Given = None
     length: Given = None
-    reason: Given = None
+    reason: Annotated[str | None, Key(reason)] = None
 
     precision = None  # `variant` is always known
 
@@ -183,7 +184,7 @@ class DevScore:
     score: Given = None
     drop: Given = None
     examples: Given = None
-    reason: Given = None
+    reason: Annotated[str | None, Key(reason)] = None
 
     precision = None  # `variant` is always known
 

@@ -52,6 +52,13 @@ def test_a_plan_of_more_runs_than_anybody_has_is_refused(path: str) -> None:
         load_suite(path, [f"seeds={list(range(9_999))}", grid, "unequal_budget=true"])
 
 
+def test_a_grid_of_more_cells_than_a_report_shows_is_refused(tmp_path: Path) -> None:
+    arms = "".join(f'[arms.a{i}]\nmethod = "finetune"\ntitle = "a"\n' for i in range(1_000))
+    suite = tiny.save_suite(tmp_path, tmp_path / "encoder", tmp_path / "glue", extra=arms)
+    with pytest.raises(SuiteError, match=r"it has 1,005 cells \(tasks times arms\), and 1,000 is the limit"):
+        load_suite(str(suite))
+
+
 @pytest.mark.parametrize("parent", ["../../../../etc/passwd", "/etc/passwd", "a/b", "", "."])
 def test_a_suite_extends_suites_only(tmp_path: Path, parent: str) -> None:
     file = tmp_path / "own.toml"

@@ -1,0 +1,205 @@
+"""Whatever stands in a file that somebody else may have written: an answer or one line, no traceback, no hang.
+
+Every reader of `readers.py` gets its file cut, with flipped bytes, in another encoding, deeply nested, with values of
+other types and huge counts. A few fixed examples run in the fast tier, hundreds for each reader behind `slow`.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import resource
+import sys
+import time
+import zipfile
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import strategies as st
+
+from benchmarks.base.errors import ROOT
+from results.format.errors import UserError
+from tests.faults import corpus
+from tests.faults.fuzz import JSON, fuzz, places, put
+from tests.faults.readers import COVERED, OURS, PARSERS, Reader, readers
+
+SECONDS, GROWTH = 5.0, 2**30  # of processor time for a file, and of memory
+RAW = (
+    b"", b"null", b"[]", b"{}", b'"x"', b"\xff\xfe{}", b"\xef\xbb\xbf{}", b"\x00" * 4096, b"1" * 10_000,
+    corpus.deep(30_000).encode(), b'{"a":' * 30_000, b"PK\3\4" * 50, b"PAR1" * 50, (2**63 - 1).to_bytes(8, "little"),
+    (100).to_bytes(8, "little") + b"{" * 100,
+)  # fmt: skip
+HUGE: tuple[Any, ...] = (
+    10**400, 2**63, -1, 1e308, True, "x" * 100_000, [1] * 40_000, [[]] * 40_000, [-1, -1], [2**60, 0], [2**40] * 16,
+    {str(i): i for i in range(20_000)}, {"a": {"a": {"a": {}}}},
+)  # fmt: skip
+VALUES = st.one_of(JSON, st.sampled_from(HUGE), st.sampled_from(corpus.ALL))
+COLUMNS: tuple[Callable[[int], pa.Array], ...] = (
+    lambda n: pa.nulls(n), lambda n: pa.array(["x"] * n), lambda n: pa.array([[["x"]]] * n),
+    lambda n: pa.array([{"a": 1}] * n), lambda n: pa.array([float("nan")] * n), lambda n: pa.array([-(2**62)] * n),
+    lambda n: pa.array([b"\xff"] * n), lambda n: pa.array([[0.0] * 100] * n), lambda n: pa.array(["y" * 70_000] * n),
+)  # fmt: skip
+
+
+def dumped(value: object) -> bytes:
+    return json.dumps(value).encode("utf-8", "surrogatepass")
+
+
+def plain(document: Any) -> Any:
+    return document
+
+
+def swapped(draw: st.DataObject, good: bytes, seal: Callable[[Any], Any]) -> bytes:
+    """A JSON document with another value in one place, or with an entry of a list 5,000 times."""
+    document = json.loads(good)
+    found = places(document)
+    place = draw.draw(st.sampled_from(found))
+    owner = document
+    for key in place[:-1]:
+        owner = owner[key]
+    if isinstance(owner, list) and draw.draw(st.booleans()):
+        owner.extend([owner[place[-1]]] * 5_000)
+    else:
+        put(document, place, draw.draw(VALUES))
+    return dumped(seal(document))
+
+
+def column(draw: st.DataObject, good: bytes) -> bytes:
+    """A parquet file in which a column is missing, doubled or of another type, or with each row many times."""
+    table = pq.read_table(io.BytesIO(good))
+    name = draw.draw(st.sampled_from(table.column_names))
+    at = table.column_names.index(name)
+    made = draw.draw(st.sampled_from(COLUMNS))(len(table))
+    changed = draw.draw(
+        st.sampled_from(
+            (
+                table.drop_columns([name]), table.set_column(at, name, made), table.append_column(name, table[name]),
+                pa.concat_tables([table] * 20), table.slice(0, 0),
+            )
+        )
+    )  # fmt: skip
+    out = io.BytesIO()
+    pq.write_table(changed, out)
+    return out.getvalue()
+
+
+def headed(draw: st.DataObject, good: bytes) -> bytes:
+    """Weights with another header."""
+    length = int.from_bytes(good[:8], "little")
+    header = swapped(draw, good[8 : 8 + length], plain)
+    return len(header).to_bytes(8, "little") + header + good[8 + length :]
+
+
+def zipped(draw: st.DataObject, good: bytes) -> bytes:
+    """A bundle with another value in one of its documents."""
+    with zipfile.ZipFile(io.BytesIO(good)) as archive:
+        files = {info.filename: archive.read(info) for info in archive.infolist()}
+    name = draw.draw(st.sampled_from([name for name in files if name.endswith(".json")]))
+    files[name] = swapped(draw, files[name], plain)
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for one, content in files.items():
+            archive.writestr(one, content)
+    return out.getvalue()
+
+
+def valued(draw: st.DataObject, good: bytes) -> bytes:
+    """A suite file with another value behind a key."""
+    lines = good.decode().splitlines()
+    at = draw.draw(st.sampled_from([i for i, line in enumerate(lines) if " = " in line]))
+    odd = ("[" * 200 + "]" * 200, "1" * 500, "1e400", "nan", "1979-05-27", '"' + "x" * 20_000 + '"', "{a = {a = {}}}")
+    simple = st.one_of(st.integers(), st.floats(), st.booleans(), st.text(max_size=20), st.lists(st.integers()))
+    value = draw.draw(st.one_of(st.sampled_from(odd), simple.map(json.dumps)))
+    lines[at] = f"{lines[at].partition(' = ')[0]} = {value}"
+    return "\n".join(lines).encode("utf-8", "surrogatepass")
+
+
+def structured(draw: st.DataObject, reader: Reader, good: bytes) -> bytes:
+    """The file with damage of its own kind: still JSON, TOML, parquet, weights or an archive."""
+    if reader.path.suffix == ".jsonl":
+        first, _, rest = good.partition(b"\n")
+        return swapped(draw, first, plain) + b"\n" + rest
+    kinds = {".parquet": column, ".safetensors": headed, ".zip": zipped, ".toml": valued}
+    make = kinds.get(reader.path.suffix)
+    return make(draw, good) if make else swapped(draw, good, reader.sealed)
+
+
+def damaged(draw: st.DataObject, good: bytes) -> bytes:
+    """The file cut, with other bytes, or replaced as a whole."""
+    how = draw.draw(st.integers(0, 3))
+    at = draw.draw(st.integers(0, max(0, len(good) - 1)))
+    if how == 0:
+        return draw.draw(st.sampled_from(RAW))
+    if how == 1:
+        return good[:at]
+    piece = draw.draw(st.binary(min_size=1, max_size=8))
+    return good[:at] + piece + good[at + (len(piece) if how == 2 else 0) :]
+
+
+@pytest.fixture(scope="module")
+def every(tmp_path_factory) -> dict[str, Reader]:
+    return readers(tmp_path_factory.mktemp("any"))
+
+
+NAMES = [
+    *(f"report {name}" for name in ("config.json", "manifest.json", "result.json", "metrics.jsonl")),
+    *(f"report {name}" for name in ("predictions.parquet", "imported.json", "suite.json", "speed.json")),
+    "accepted baseline", "bundle", "bundled weights", "plan result.json", "plan manifest.json", "plan config.json",
+    "plan suite.json", "checkpoint.json", "checkpoint state", "cache index", "machine cache", "lease", "suite file",
+    "encoder config.json", "encoder weights", "predecessor config.json", "predecessor weights", "data",
+]  # fmt: skip
+tried: Counter[str] = Counter()
+
+
+def verdict(reader: Reader) -> str:
+    """`read` or `refused`, in one line, within the time and the memory."""
+    began, memory = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    try:
+        reader.read()
+        said = ""
+    except UserError as error:
+        said = str(error)
+        assert said.strip()
+        assert len(said.splitlines()) == 1
+    assert time.process_time() - began < SECONDS
+    unit = 1 if sys.platform == "darwin" else 1024
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory) * unit < GROWTH
+    assert not (said and reader.silent), said
+    return "refused" if said else "read"
+
+
+@pytest.mark.parametrize("examples", [3, pytest.param(500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", NAMES)
+def test_any_file_is_read_or_refused_in_one_line(every: dict[str, Reader], name: str, examples: int) -> None:
+    reader = every[name]
+    good = reader.path.read_bytes()
+    assert verdict(reader) == "read"
+
+    def check(draw: st.DataObject, kind: bool) -> None:
+        bad = structured(draw, reader, good) if kind else damaged(draw, good)
+        reader.path.parent.mkdir(parents=True, exist_ok=True)
+        reader.path.write_bytes(bad)
+        tried[verdict(reader)] += 1
+
+    try:
+        fuzz(check, examples, draw=st.data(), kind=st.booleans())
+    finally:
+        reader.path.parent.mkdir(parents=True, exist_ok=True)
+        reader.path.write_bytes(good)
+        print(f"{name}: {dict(tried)} so far")
+
+
+def test_the_list_is_of_every_reader(every: dict[str, Reader]) -> None:
+    assert set(every) == set(NAMES)
+    parsing = {
+        path.relative_to(ROOT).as_posix()
+        for package in ("theseus", "baselines", "benchmarks", "results", "reports")
+        for path in (ROOT / package).rglob("*.py")
+        if re.search(PARSERS, path.read_text(encoding="utf-8")) and "bench/" not in path.as_posix()
+    }
+    assert parsing == COVERED | set(OURS)
