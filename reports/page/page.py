@@ -27,7 +27,7 @@ from reports.statistics.cells import MACRO
 from reports.statistics.differences import Difference
 from reports.timing.headline_setting import in_words
 from reports.timing.matrix import IN_WORDS
-from reports.words import counted, decimals, interval, p_words, signed
+from reports.words import counted, decimals, duration, interval, millions, p_words, signed
 from results.format import layout, trials
 from results.format.errors import ReportError
 from results.format.files import replace_text
@@ -89,9 +89,7 @@ def _page(found: Findings, output: Path) -> str:
         lstrip_blocks=True,
     )
     loader.filters |= {
-        "decimals": decimals,
-        "signed": signed,
-        "p_words": p_words,
+        **{word.__name__: word for word in (decimals, signed, p_words, millions, duration)},
         "decided": lambda d: found.decisions[d.key].word != "open",
         "verdict": lambda d: ablation.in_words(found.decisions[d.key]),
         "in_units_of": verdict_rows.shown,
