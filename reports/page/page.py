@@ -154,7 +154,7 @@ def _context(found: Findings, output: Path) -> dict[str, Any]:
         "suite": suite,
         "done": sum(run.status == "done" for run in results.runs),
         "answer": headline(found),
-        "checkpoint": CHECKPOINTS[table.protocol],
+        "checkpoint": CHECKPOINTS[suite.protocol],
         "keys": _keys(found),
         "differences": grid,
         "references": len({d.reference for d in shown}),
