@@ -98,13 +98,10 @@ def _page(found: Findings, output: Path) -> str:
         "more_words": verdict_rows.more_words,
         "sensitivity": sensitivity_words,
     }
-    loader.globals |= IN_WORDS | {
-        "interval": interval,
-        "interval_words": verdict_rows.interval_words,
-        "counted": counted,
-    }
+    called = (counted, interval, in_words, ablation.seeds_word, verdict_rows.interval_words)
+    loader.globals |= IN_WORDS | {word.__name__: word for word in called}
     return loader.get_template("report.html.j2").render(
-        vars(found) | _context(found, output) | _claims(found) | _loyalty(found) | _across(found)
+        vars(found) | _context(found, output) | _claims(found) | _across(found)
     )
 
 
@@ -117,14 +114,6 @@ def _claims(found: Findings) -> dict[str, Any]:
         "unspoken": verdict_rows.absent_lines(found.absent),
         "registered": sections.registration(found.results.suite),
         "per_seed_cost": sections.per_seed_cost(found.results),
-    }
-
-
-def _loyalty(found: Findings) -> dict[str, Any]:
-    """Loyalty, calibration and flips, all empty where no predictions are stored."""
-    return {
-        "loyalty": loyalty_rows.grids(found),
-        "flips": loyalty_rows.leading_flips(found),
     }
 
 
@@ -171,7 +160,10 @@ def _context(found: Findings, output: Path) -> dict[str, Any]:
         "missing": sections.missing(found),
         "gaps": sum(run.status != "done" for run in results.runs),
         **_origin(results),
-        **_experiment(found),
+        "budgets": trials.budgets(suite.arms) if suite.unequal_budget else [],
+        "held_out": "held_out" in results.protocols,
+        "loyalty": loyalty_rows.grids(found),
+        "flips": loyalty_rows.leading_flips(found),
     }
 
 
@@ -192,18 +184,6 @@ def _origin(results: Results) -> dict[str, Any]:
         "bundles": [bundle[:12] for bundle in bundles],
         "imported_plan": layout.SUITE in results.imported,
         "imported_speed": layout.SPEED in results.imported,
-    }
-
-
-def _experiment(found: Findings) -> dict[str, Any]:
-    """The parts that only some suites have: steps, changes from the predecessor, a search, held-out data."""
-    suite, changed = found.results.suite, found.ablation
-    return {
-        "steps": [(step, ablation.seeds_word(suite, step.change) if step.change else "") for step in changed.steps],
-        "budgets": trials.budgets(suite.arms) if suite.unequal_budget else [],
-        "held_out": "held_out" in found.results.protocols,
-        "speed_where": in_words(found.timed[0]) if found.timed else None,
-        "sweep": bool(changed.lines),
     }
 
 
