@@ -108,8 +108,8 @@ def latency_figure(found: Findings, style: Style) -> str | None:
         if seconds is None or entry.value is None:
             continue
         colour = style.colours[arm.name]
-        if entry.sd is not None:
-            spread = [entry.value - entry.sd, entry.value + entry.sd]
+        if (sd := entry.cell.summary.sd) is not None:
+            spread = [entry.value - sd, entry.value + sd]
             ax.plot([seconds * 1000] * 2, spread, color=colour, lw=1, alpha=0.6)
         size = 12 if arm.is_predecessor else 8
         ax.plot([seconds * 1000], [entry.value], style.markers[arm.name], color=colour, ms=size, mec=PAPER, mew=0.8)

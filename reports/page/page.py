@@ -27,7 +27,7 @@ from reports.statistics.cells import MACRO
 from reports.statistics.differences import Difference
 from reports.timing.headline_setting import in_words
 from reports.timing.matrix import IN_WORDS
-from reports.words import counted, decimals, interval, p_words, signed
+from reports.words import counted, decimals, duration, interval, millions, p_words, signed
 from results.format import layout, trials
 from results.format.errors import ReportError
 from results.format.files import replace_text
@@ -92,9 +92,7 @@ def _page(found: Findings, output: Path) -> str:
         lstrip_blocks=True,
     )
     loader.filters |= {
-        "decimals": decimals,
-        "signed": signed,
-        "p_words": p_words,
+        **{word.__name__: word for word in (decimals, signed, p_words, millions, duration)},
         "decided": lambda d: found.decisions[d.key].word != "open",
         "verdict": lambda d: ablation.in_words(found.decisions[d.key]),
         "in_units_of": verdict_rows.shown,
@@ -103,13 +101,10 @@ def _page(found: Findings, output: Path) -> str:
         "more_words": verdict_rows.more_words,
         "sensitivity": sensitivity_words,
     }
-    loader.globals |= IN_WORDS | {
-        "interval": interval,
-        "interval_words": verdict_rows.interval_words,
-        "counted": counted,
-    }
+    called = (counted, interval, in_words, ablation.seeds_word, verdict_rows.interval_words)
+    loader.globals |= IN_WORDS | {word.__name__: word for word in called}
     return loader.get_template("report.html.j2").render(
-        vars(found) | _context(found, output) | _claims(found) | _loyalty(found) | _across(found)
+        vars(found) | _context(found, output) | _claims(found) | _across(found)
     )
 
 
@@ -122,14 +117,6 @@ def _claims(found: Findings) -> dict[str, Any]:
         "unspoken": verdict_rows.absent_lines(found.absent),
         "registered": sections.registration(found.results.suite),
         "per_seed_cost": sections.per_seed_cost(found.results),
-    }
-
-
-def _loyalty(found: Findings) -> dict[str, Any]:
-    """Loyalty, calibration and flips, all empty where no predictions are stored."""
-    return {
-        "loyalty": loyalty_rows.grids(found),
-        "flips": loyalty_rows.leading_flips(found),
     }
 
 
@@ -159,7 +146,7 @@ def _context(found: Findings, output: Path) -> dict[str, Any]:
         "suite": suite,
         "done": sum(run.status == "done" for run in results.runs),
         "answer": headline(found),
-        "checkpoint": CHECKPOINTS[table.protocol],
+        "checkpoint": CHECKPOINTS[suite.protocol],
         "keys": _keys(found),
         "differences": grid,
         "references": len({d.reference for d in shown}),
@@ -176,7 +163,11 @@ def _context(found: Findings, output: Path) -> dict[str, Any]:
         "missing": sections.missing(found),
         "gaps": sum(run.status != "done" for run in results.runs),
         **_origin(results),
-        **_experiment(found),
+        "budgets": trials.budgets(suite.arms) if suite.unequal_budget else [],
+        "held_out": "held_out" in results.protocols,
+        "contrasts": contrast_rows.rows(found),
+        "loyalty": loyalty_rows.grids(found),
+        "flips": loyalty_rows.leading_flips(found),
     }
 
 
@@ -197,19 +188,6 @@ def _origin(results: Results) -> dict[str, Any]:
         "bundles": [bundle[:12] for bundle in bundles],
         "imported_plan": layout.SUITE in results.imported,
         "imported_speed": layout.SPEED in results.imported,
-    }
-
-
-def _experiment(found: Findings) -> dict[str, Any]:
-    """The parts that only some suites have: steps, changes from the predecessor, a search, held-out data."""
-    suite, changed = found.results.suite, found.ablation
-    return {
-        "steps": [(step, ablation.seeds_word(suite, step.change) if step.change else "") for step in changed.steps],
-        "contrasts": contrast_rows.rows(found),
-        "budgets": trials.budgets(suite.arms) if suite.unequal_budget else [],
-        "held_out": "held_out" in found.results.protocols,
-        "speed_where": in_words(found.timed[0]) if found.timed else None,
-        "sweep": bool(changed.lines),
     }
 
 

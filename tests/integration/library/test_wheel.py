@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import shutil
 import subprocess
@@ -81,6 +83,23 @@ def metadata(wheel: Path) -> Message:
 def test_it_holds_theseus_alone_and_says_that_it_is_typed(wheel):
     ours = {path.relative_to(ROOT).as_posix() for path in (ROOT / "theseus").rglob("*.py")}
     assert packed(wheel) == ours | {"theseus/py.typed"}
+
+
+def test_its_bill_of_materials_lists_what_it_needs_with_hashes(wheel):
+    subprocess.run([sys.executable, ROOT / ".ci/sbom.py", wheel], check=True, capture_output=True, timeout=60)
+    bill = json.loads(wheel.with_suffix(".cdx.json").read_text(encoding="utf-8"))
+    assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.6")
+    assert bill["metadata"]["component"]["hashes"][0]["content"] == hashlib.sha256(wheel.read_bytes()).hexdigest()
+    parts = {part["name"]: part for part in bill["components"]}
+    locked = dict(
+        re.findall(r"^([\w.-]+)==(\S+)", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE)
+    )
+    assert {"torch", "transformers", "numpy", "tokenizers"} <= set(parts)
+    assert not {"pytest", "ruff"} & set(parts)
+    assert {name: part["version"] for name, part in parts.items()} == {name: locked[name] for name in parts}
+    assert all(part["hashes"] for part in parts.values())
+    references = {part["bom-ref"] for part in (*parts.values(), bill["metadata"]["component"])}
+    assert {edge["ref"] for edge in bill["dependencies"]} == references
 
 
 def test_its_metadata_names_what_its_code_works_with(wheel):
