@@ -18,6 +18,7 @@ from reports.claims.decisions import Decision, tested
 from reports.claims.paper_numbers import Column
 from reports.statistics.cells import MACRO, Cell
 from reports.statistics.differences import Difference, Differences
+from reports.words import counted
 from results.format.published_numbers import paper_change
 from results.format.records import Arm, Suite
 
@@ -122,6 +123,5 @@ def _lines(suite: Suite) -> dict[str, tuple[Arm, ...]]:
 
 def seeds_word(suite: Suite, d: Difference) -> str:
     """`3 seeds`, or `2 of 3 seeds` where some seeds have no pair."""
-    planned = len(suite.seeds)
-    noun = "seed" if planned == 1 else "seeds"
-    return f"{planned} {noun}" if d.n == planned else f"{d.n} of {planned} {noun}"
+    planned = counted(len(suite.seeds), "seed")
+    return planned if d.n == len(suite.seeds) else f"{d.n} of {planned}"

@@ -104,15 +104,9 @@ class Absent:
 def verdicts(compared: Differences, known: Mapping[Key, Decision] = NONE) -> tuple[list[Verdict], list[Absent]]:
     """Every published claim, judged or absent, in the order of the claims file; `known` differences are decided in the
     suite's own family (`reports.claims.contrasts`)."""
-    found: list[Verdict] = []
-    absent: list[Absent] = []
-    for claim in claims():
-        answer = _verdict(compared, claim, known)
-        if isinstance(answer, Absent):
-            absent.append(answer)
-        else:
-            found.append(answer)
-    return _over_macro(compared, found, known), absent
+    answers = [_verdict(compared, claim, known) for claim in claims()]
+    found = [answer for answer in answers if isinstance(answer, Verdict)]
+    return _over_macro(compared, found, known), [answer for answer in answers if isinstance(answer, Absent)]
 
 
 def _verdict(compared: Differences, claim: Claim, known: Mapping[Key, Decision]) -> Verdict | Absent:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reports.timing.matrix import plain
+from reports.timing.matrix import grouped, plain
 from results.format.records import Arm, Condition, Results
 from results.format.untrusted import real, text
 
@@ -56,13 +56,10 @@ def timing_for_figure(results: Results) -> tuple[Condition, ...]:
 
     Only plain eager execution counts, because a speed-up without further words refers to it.
     """
-    groups: dict[tuple[str, ...], list[Condition]] = {}
-    for condition in plain(results.speed):
-        if any(latency([condition], arm) is not None for arm in results.suite.arms):
-            groups.setdefault(_setting(condition), []).append(condition)
-    if not groups:
-        return ()
-    return tuple(max(groups.values(), key=lambda group: sum(c.decided is True for c in group)))
+    arms = results.suite.arms
+    shown = [c for c in plain(results.speed) if any(latency([c], arm) is not None for arm in arms)]
+    groups = grouped(shown, _setting).values()
+    return tuple(max(groups, key=lambda group: sum(c.decided is True for c in group), default=()))
 
 
 def _setting(condition: Condition) -> tuple[str, ...]:

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from reports.words import decimals
+from reports.words import counted, decimals
 from results.format.documents.speed import DevScore as Score
 from results.format.documents.speed import Latency, MemorySides, NotTimed, Ratio
 from results.format.documents.speed import Setting as Timed
@@ -27,6 +27,7 @@ TITLES = {
     "onnx": "ONNX Runtime, float32", "onnx-int8": "ONNX Runtime, dynamic int8",
 }  # fmt: skip
 PAPER_LAYERS = 12
+K = TypeVar("K")
 
 
 class RatioWords(NamedTuple):
@@ -74,9 +75,9 @@ class Matrix:
 def matrix(results: Results) -> Matrix:
     """The tables of a results folder's timing; a synthetic suite is not compared with the paper."""
     timing = results.timing
-    settings = _grouped(timing.conditions, _place)
+    settings = grouped(timing.conditions, _place)
     return Matrix(
-        settings={place: _grouped(found, variant_title) for place, found in settings.items()},
+        settings={place: grouped(found, variant_title) for place, found in settings.items()},
         refused=list(dict.fromkeys(_refusal(entry) for entry in timing.refused)),
         dev_scores=[_dev_score(entry) for entry in timing.dev_scores],
         claims=[] if results.suite.synthetic else claims(timing.conditions),
@@ -111,8 +112,8 @@ def _place(condition: Condition) -> str:
     return ", ".join(part for part in (name, count, attention) if part)
 
 
-def _grouped(conditions: Iterable[Condition], key: Any) -> dict[str, list[Condition]]:
-    found: dict[str, list[Condition]] = {}
+def grouped(conditions: Iterable[Condition], key: Callable[[Condition], K]) -> dict[K, list[Condition]]:
+    found: dict[K, list[Condition]] = {}
     for condition in conditions:
         found.setdefault(key(condition), []).append(condition)
     return found
@@ -199,7 +200,7 @@ def _dev_score(entry: Score) -> DevScore:
 def _agreement(conditions: Sequence[Condition]) -> list[str]:
     """Per variant the worst agreement with eager float32 over all timed conditions."""
     lines = []
-    for title, found in _grouped(conditions, variant_title).items():
+    for title, found in grouped(conditions, variant_title).items():
         sides = [side for c in found if c.agreement for side in (c.agreement.predecessor, c.agreement.successor)]
         known = [side for side in sides if side is not None]
         worst = [v for side in known if (v := real(side.max_abs_difference)) is not None]
@@ -217,7 +218,7 @@ def claims(conditions: Sequence[Condition]) -> list[Claim]:
         printed = paper_speed_up(layers)
         like = [c for c in conditions if _same_share(c, layers)]
         if printed is not None:
-            ours = [line for title, group in _grouped(like, variant_title).items() for line in _range(title, group)]
+            ours = [line for title, group in grouped(like, variant_title).items() for line in _range(title, group)]
             found.append(Claim(f"{PAPER_LAYERS} to {layers} layers: {printed:.2f}×", ours))
     return found if any(claim.ours for claim in found) else []
 
@@ -230,9 +231,9 @@ def _same_share(condition: Condition, layers: int) -> bool:
 def _range(title: str, conditions: Sequence[Condition]) -> list[str]:
     """`Eager, float32, 6 to 3 layers: 1.71× to 1.98× in 6 of 8 conditions, the others undecided`."""
     lines = []
-    for layers, group in _grouped(conditions, depth).items():
+    for layers, group in grouped(conditions, depth).items():
         ratios = sorted(r for c in group if c.decided is True and (r := real(c.ratio)) is not None)
-        count = f"{len(group)} condition{'' if len(group) == 1 else 's'}"
+        count = counted(len(group), "condition")
         if not ratios:
             lines.append(f"{title}, {layers} layers: undecided in {count}")
             continue
