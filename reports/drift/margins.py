@@ -86,20 +86,22 @@ def macro_names(found: Snapshot, tasks: Sequence[str] = ()) -> tuple[str, ...]:
 
 def spreads(found: Snapshot) -> dict[str, float]:
     """The sd between seeds, pooled over arms, by task and for `macro`; a task with one seed only is left out."""
-    names = macro_names(found)
-    columns = {task: _columns(found, task) for task in dict.fromkeys(task for task, _ in found.cells)}
-    columns |= {MACRO: _macro_columns(found, names)} if len(names) > 1 else {}
-    return {name: sd for name, found_in in columns.items() if (sd := _pooled(found_in)) is not None}
+    return {name: sd for name, own in _by_name(found).items() if (sd := _pooled(own)) is not None}
 
 
 def advice(found: Snapshot) -> list[str]:
     """One line per task and for the macro: the margin, the seeds that it needs, and what these seeds can certify."""
-    names = macro_names(found)
-    lines = [_advice(task, margin, _columns(found, task), PASSES) for task, margin in found.margins.items()]
-    if len(names) > 1 and found.macro_margin is not None:
-        columns = _macro_columns(found, names)
-        lines.append(_advice("macro of each arm", found.macro_margin, columns, _each(columns)))
+    columns = _by_name(found)
+    lines = [_advice(task, margin, columns.get(task, []), PASSES) for task, margin in found.margins.items()]
+    if MACRO in columns and found.macro_margin is not None:
+        lines.append(_advice("macro of each arm", found.macro_margin, columns[MACRO], _each(columns[MACRO])))
     return lines
+
+
+def _by_name(found: Snapshot) -> dict[str, list[list[float]]]:
+    """The scores of each arm by task, and its macro scores where there are several tasks."""
+    columns, names = {task: _columns(found, task) for task, _ in found.cells}, macro_names(found)
+    return columns | ({MACRO: _macro_columns(found, names)} if len(names) > 1 else {})
 
 
 def _each(arms: Sequence[Sequence[float]]) -> float:

@@ -14,9 +14,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
-from reports.words import counted, decimals
-from results.format.documents.speed import DevScore as Score
-from results.format.documents.speed import Latency, MemorySides, NotTimed, Ratio
+from reports.words import counted
+from results.format.documents.speed import DevScore, Latency, MemorySides, NotTimed, Ratio
 from results.format.documents.speed import Setting as Timed
 from results.format.published_numbers import paper_speed_up
 from results.format.records import Condition, Results
@@ -39,33 +38,14 @@ class RatioWords(NamedTuple):
 
 
 @dataclass(frozen=True)
-class DevScore:
-    """A rounding variant's dev score beside eager's, or the reason why it has none."""
-
-    model: str
-    eager: str
-    score: str
-    drop: str
-    examples: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Claim:
-    """One printed speed-up, and a line per variant on our measurements at the same share of layers."""
-
-    paper: str
-    ours: list[str]
-
-
-@dataclass(frozen=True)
 class Matrix:
-    """Everything that the page shows of speed.json. `settings`: by device and threads, the conditions by variant."""
+    """Everything that the page shows of speed.json. `settings`: by device and threads, the conditions by variant.
+    `claims`: the paper's speed-ups, each with a line per variant on our measurements at the same share of layers."""
 
     settings: Mapping[str, Mapping[str, list[Condition]]]
     refused: list[str]
-    dev_scores: list[DevScore]
-    claims: list[Claim]
+    dev_scores: tuple[DevScore, ...]
+    claims: Mapping[str, list[str]]
     agreement: list[str]
     incomplete: bool
     memory: bool
@@ -79,8 +59,8 @@ def matrix(results: Results) -> Matrix:
     return Matrix(
         settings={place: grouped(found, variant_title) for place, found in settings.items()},
         refused=list(dict.fromkeys(_refusal(entry) for entry in timing.refused)),
-        dev_scores=[_dev_score(entry) for entry in timing.dev_scores],
-        claims=[] if results.suite.synthetic else claims(timing.conditions),
+        dev_scores=timing.dev_scores,
+        claims={} if results.suite.synthetic else claims(timing.conditions),
         agreement=_agreement(timing.conditions),
         incomplete=timing.complete is False,
         memory=any(memory(condition.memory) for condition in timing.conditions),
@@ -88,7 +68,7 @@ def matrix(results: Results) -> Matrix:
     )
 
 
-def variant_of(condition: Timed | NotTimed | Score) -> str:
+def variant_of(condition: Timed | NotTimed | DevScore) -> str:
     """The variant of a condition; older conditions have none and are eager, or bfloat16 by their precision."""
     if condition.variant is not None:
         return text(condition.variant, 40)
@@ -100,7 +80,7 @@ def plain(conditions: Sequence[Condition]) -> list[Condition]:
     return [condition for condition in conditions if variant_of(condition) in ("eager", "bfloat16")]
 
 
-def variant_title(condition: Timed | NotTimed | Score) -> str:
+def variant_title(condition: Timed | NotTimed | DevScore) -> str:
     return TITLES.get(variant_of(condition), variant_of(condition))
 
 
@@ -184,17 +164,16 @@ def _refusal(entry: NotTimed) -> str:
     return f"{', '.join(part for part in parts if part)}: {text(entry.reason)}"
 
 
-def _dev_score(entry: Score) -> DevScore:
-    drop, examples = real(entry.drop), real(entry.examples)
-    model = f"{text(entry.side, 20)}, {text(entry.layers, 5)} layers, {text(entry.device, 20)}"
-    return DevScore(
-        model=f"{variant_title(entry)}: {model}, {text(entry.task, 40)}",
-        eager=decimals(real(entry.eager_score), 2),
-        score=decimals(real(entry.score), 2),
-        drop="" if drop is None else f"{drop:+.2f}".replace("-", "−"),
-        examples="" if examples is None else f"{examples:,.0f}",
-        reason=text(entry.reason, 200),
-    )
+def model(entry: DevScore) -> str:
+    """`ONNX Runtime, dynamic int8: successor, 6 layers, cpu, rte`."""
+    where = f"{text(entry.layers, 5)} layers, {text(entry.device, 20)}, {text(entry.task, 40)}"
+    return f"{variant_title(entry)}: {text(entry.side, 20)}, {where}"
+
+
+def number(value: object, shape: str) -> str:
+    """A number in this shape, empty for anything else."""
+    found = real(value)
+    return "" if found is None else shape.format(found)
 
 
 def _agreement(conditions: Sequence[Condition]) -> list[str]:
@@ -211,16 +190,16 @@ def _agreement(conditions: Sequence[Condition]) -> list[str]:
     return lines
 
 
-def claims(conditions: Sequence[Condition]) -> list[Claim]:
+def claims(conditions: Sequence[Condition]) -> dict[str, list[str]]:
     """The paper's 12 to 6, 4 and 3 layers, each beside our decided conditions that keep the same share of layers."""
-    found = []
+    found = {}
     for layers in (6, 4, 3):
         printed = paper_speed_up(layers)
         like = [c for c in conditions if _same_share(c, layers)]
         if printed is not None:
             ours = [line for title, group in grouped(like, variant_title).items() for line in _range(title, group)]
-            found.append(Claim(f"{PAPER_LAYERS} to {layers} layers: {printed:.2f}×", ours))
-    return found if any(claim.ours for claim in found) else []
+            found[f"{PAPER_LAYERS} to {layers} layers: {printed:.2f}×"] = ours
+    return found if any(found.values()) else {}
 
 
 def _same_share(condition: Condition, layers: int) -> bool:
@@ -245,5 +224,5 @@ def _range(title: str, conditions: Sequence[Condition]) -> list[str]:
 
 IN_WORDS: dict[str, Callable[..., Any]] = {
     "shape": shape, "depth": depth, "ratio": ratio, "gain": gain, "latency": latency, "memory": memory,
-    "discarded": discarded, "text": text,
+    "discarded": discarded, "model": model, "number": number, "text": text,
 }  # fmt: skip
