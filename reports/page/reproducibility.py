@@ -20,7 +20,7 @@ from jinja2 import StrictUndefined, Template
 from reports.findings.findings import Findings
 from reports.page import sections
 from reports.page.headline import headline
-from reports.words import counted, duration, listed, protocol_name
+from reports.words import counted, duration, listed, millions, protocol_name
 from results.format.records import Arm, Results, Run
 
 TEMPLATE = Path(__file__).resolve().parents[1] / "templates" / "reproducibility.md.j2"
@@ -56,6 +56,8 @@ def _context(found: Findings) -> dict[str, Any]:
         "rough": _rough(found),
         "spent": duration(spent) if spent else "not recorded",
         "costs": sections.costs(found),
+        "millions": millions,
+        "duration": duration,
         "fields": {
             field.label: listed([value for value, _ in field.values] or ["not recorded"])
             for field in found.environment.fields
