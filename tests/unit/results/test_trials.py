@@ -11,7 +11,6 @@ from reports.page.sections import costs, selections
 from reports.statistics.cells import MACRO, Cells
 from reports.statistics.differences import Differences
 from reports.statistics.intervals import Estimator
-from reports.words import duration
 from results.format.errors import ReportError
 from results.format.reader import COLUMNS, export_table, read
 from results.format.trials import choices, chosen_trial, in_words
@@ -106,16 +105,16 @@ def test_what_selection_on_dev_is_worth(folder):
     places = [folder / run["folder"] / "result.json" for run in planned if run.get("trial") == 2]
     best = [json.loads(path.read_text())["selected"]["score"] for path in places]
     assert len(best) == 3
-    assert float(line["worth"]) == pytest.approx(sum(best) / 3 - (63.0 + 64.0 + 65.5) / 3, abs=0.006)
-    assert line["held_out"] == "64.2"
+    assert line["worth"] == pytest.approx(sum(best) / 3 - (63.0 + 64.0 + 65.5) / 3)
+    assert line["held_out"] == pytest.approx((63.0 + 64.0 + 65.5) / 3)
 
 
 def test_costs_count_every_trial(folder):
     line = next(c for c in costs(findings(read(folder))) if c["arm"].name == "kd")
     runs = [json.loads(p.read_text()) for p in folder.glob("rte/kd/seed-*/result.json")]
     assert len(runs) == 9
-    assert line["trials"] == "3"
-    assert line["total"] == duration(sum(run["train_seconds"] for run in runs))
+    assert len(line["arm"].trials) == 3
+    assert line["total"] == pytest.approx(sum(run["train_seconds"] for run in runs))
 
 
 def test_export_says_which_trial_counts_at_which_protocol(folder):
