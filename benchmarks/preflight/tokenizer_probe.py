@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import resource
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,10 +23,13 @@ MOST_ADDED = 64  # special tokens of an example
 NO_LIMIT = 10**9  # tokenizers without a length of their own say 1e30
 
 
-def probed(encoder: EncoderSource, source: Source) -> dict[str, Any] | str:
+def probed(encoder: EncoderSource, source: Source, seconds: int) -> dict[str, Any] | str:
     """The facts, or why there are none. The tokenizers library writes a backtrace for each thread that panics, so this
-    process says nothing from now on."""
+    process says nothing from now on. The system ends it when it has computed for `seconds` more: nothing else stops a
+    regular expression, and on a busy machine a clock would stop an honest tokenizer too."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    _, most = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time()) + 1 + seconds, most))
     try:
         return _facts(encoder, source)
     except UserError as error:

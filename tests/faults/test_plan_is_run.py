@@ -94,7 +94,7 @@ def test_segments_are_not_asked_of_single_sentences_or_of_models_without_them(
 
 
 def _regex(tokenizer: dict[str, Any]) -> None:
-    pattern = {"Regex": "(.+)+x$"}
+    pattern = {"Regex": "(w+)+$|(.+)+x$"}  # 7 ms for a pair of six words
     tokenizer["pre_tokenizer"] = {"type": "Split", "pattern": pattern, "behavior": "Isolated", "invert": False}
 
 
@@ -107,7 +107,7 @@ def _template(tokenizer: dict[str, Any]) -> None:
 
 
 HOSTILE = [
-    (_regex, "did not answer within 8 seconds"),
+    (_regex, "stopped after 3 s"),
     (_empty, "Missing [UNK]"),
     (_template, "100,003 special tokens"),
 ]
@@ -123,7 +123,7 @@ def test_a_hostile_tokenizer_is_one_line(
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(token_facts, "SECONDS", 8.0 if change is _regex else 60.0)
+    monkeypatch.setattr(token_facts, "SECONDS", 3 if change is _regex else 60)
     path = tmp_path / "encoder" / "tokenizer.json"
     tokenizer = json.loads(path.read_text(encoding="utf-8"))
     change(tokenizer)
