@@ -5,6 +5,7 @@ python -m tests.contract.table > docs/architectures.md         # some minutes
 
 from __future__ import annotations
 
+import textwrap
 import warnings
 
 from transformers.utils import logging
@@ -16,9 +17,11 @@ from theseus import TheseusError
 PAGE = """# Architectures
 
 What `Theseus(model, layers=2, ...)` does with small random models of {models} combinations of architecture and head,
-four layers each, with {checks} checks: {names}. *all* means that every check passes; checks that do not apply to a
-model (a classifier does not generate) are named. `python -m tests.contract.table` writes this page, and tests hold
-every row.
+four layers each. `python -m tests.contract.table` writes this page, and tests hold every row. The {checks} checks are:
+
+{names}
+
+*all* means that every check passes; checks that do not apply to a model (a classifier does not generate) are named.
 
 {passed} of {models} pass everything, {refused} are refused before anything is trained.
 
@@ -66,7 +69,7 @@ def page() -> str:
     return PAGE.format(
         models=len(ZOO),
         checks=len(CHECKS),
-        names=", ".join(CHECKS),
+        names=textwrap.fill(" · ".join(CHECKS), 118),
         passed=sum(" | all | " in row for row in rows),
         refused=sum(" | refused: " in row for row in rows),
         rows="\n".join(rows),

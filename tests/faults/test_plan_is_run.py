@@ -16,10 +16,10 @@ from transformers import (
     BertModel,
     DebertaConfig,
     DebertaModel,
+    DebertaV2Config,
+    DebertaV2Model,
     GPT2Config,
     GPT2Model,
-    LongformerConfig,
-    LongformerModel,
 )
 
 from benchmarks.models.loading import load_pretrained, load_tokenizer
@@ -182,14 +182,14 @@ def test_a_tokenizer_without_a_padding_token_pads_with_its_end_token(
 
 
 @pytest.mark.slow
-def test_a_successor_that_cannot_be_loaded_is_refused_before_anything_trains(
+def test_a_model_that_computes_between_its_layers_is_refused_before_anything_trains(
     suite: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    config = LongformerConfig(**BODY, max_position_embeddings=66, attention_window=[4] * 4)
-    LongformerModel(config).save_pretrained(tmp_path / "encoder")
+    config = DebertaV2Config(**BODY, max_position_embeddings=66, conv_kernel_size=3, conv_act="gelu")
+    DebertaV2Model(config).save_pretrained(tmp_path / "encoder")
     settings = ("--set", 'device.attention="eager"', "--set", "keep_successors=true", "--methods", "theseus")
     said = refused(capfd, "run", suite, "--results", tmp_path / "results", *settings)
-    assert "attention_window" in said
+    assert "does more between its layers than calling one after the other (conv)" in said
     assert not list((tmp_path / "results").glob("rte/*/*/result.json"))
 
 

@@ -16,6 +16,7 @@ from theseus.models.blocks import BlockStack
 from theseus.models.probing import outermost, small_input, tensors, undisturbed
 
 HALF = (torch.float16, torch.bfloat16)
+TOLERANCE = 1e-5  # the same kernels run in the same order; a fresh DeBERTa's convolution changes 1e-3
 
 
 def warn_of_precision(trained: Iterable[nn.Parameter]) -> None:
@@ -44,7 +45,10 @@ def _undrawn(modules: Sequence[GatedModule]) -> Iterator[None]:
 
 def check_gated(predecessor: nn.Module, model: nn.Module, stack: BlockStack, modules: Sequence[GatedModule]) -> None:
     """Raises `TheseusError` if the model with no module replaced does not compute what the predecessor does, or cannot
-    run. A predecessor that cannot run on a small generated input is not checked. `stack`: the predecessor's."""
+    run. A predecessor that cannot run on a small generated input, or has no values (a plan's, on the meta device), is
+    not checked. `stack`: the predecessor's."""
+    if any(parameter.is_meta for parameter in predecessor.parameters()):
+        return
     _, theirs = outermost(predecessor, stack.path)
     _, ours = outermost(model, stack.path)
     with undisturbed(theirs, ours), torch.no_grad():
@@ -62,12 +66,12 @@ def check_gated(predecessor: nn.Module, model: nn.Module, stack: BlockStack, mod
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
             raise TheseusError(f"{name} cannot run with gated modules in place of its layers ({reason})") from error
         difference = max((_difference(wanted[key], found[key]) for key in wanted if key in found), default=0.0)
-        if difference > 1e-3:
+        if difference > TOLERANCE:
             between = _between(theirs, given, stack)
             does = f" ({', '.join(between)})" if between else ""
             raise TheseusError(
                 f"{name} does more between its layers than calling one after the other{does}: with no module replaced "
-                f"its output is off by {difference:.0%}, so its layers cannot be replaced in groups"
+                f"its output is off by {difference:.1g} of the largest value, so they cannot be replaced in groups"
             )
 
 
@@ -76,7 +80,7 @@ def _difference(wanted: torch.Tensor, found: torch.Tensor) -> float:
     if wanted.shape != found.shape:
         return float("inf")
     largest = float((wanted.float() - found.float()).abs().max() / wanted.float().abs().max().clamp(min=1e-6))
-    return largest / 20 if wanted.dtype in HALF else largest
+    return largest / 2000 if wanted.dtype in HALF else largest
 
 
 def _between(root: nn.Module, given: dict[str, Any], stack: BlockStack) -> list[str]:

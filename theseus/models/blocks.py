@@ -111,7 +111,7 @@ def _refusal(model: nn.Module, lists: list[BlockStack], depths: set[int]) -> str
     if depths and max(depths) > max((len(stack.layers) for stack in lists), default=0):
         return (
             f"{name} has no stack of {max(depths)} blocks, the depth its config gives: it applies the same weights "
-            "again and again, as ALBERT does, so no layer can be replaced alone"
+            "again and again, as ALBERT does, and has nothing to replace"
         )
     return f"{name} has no stack: it needs a ModuleList of blocks with their own weights"
 

@@ -90,7 +90,7 @@ def undisturbed(*models: nn.Module) -> Iterator[None]:
     modules = [module for model in models for module in model.modules()]
     configs = {id(config): config for module in modules if (config := config_of(module)) is not None}
     states = [(vars(owner), dict(vars(owner))) for owner in (*modules, *configs.values())]
-    states += [(held, dict(held)) for module in modules for held in (module._modules, module._buffers)]
+    states += [(held, dict(held)) for module in modules for held in vars(module).values() if isinstance(held, dict)]
     devices = {parameter.device for model in models for parameter in model.parameters() if parameter.is_cuda}
     with torch.random.fork_rng(devices=list(devices)):
         try:

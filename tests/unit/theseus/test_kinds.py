@@ -170,3 +170,11 @@ def test_nothing_is_left_behind_by_the_checks():
 def test_weights_in_half_precision_that_are_to_be_trained_are_said(dtype):
     with pytest.warns(UserWarning, match=f"the weights that train are {dtype}"):
         Theseus(tiny.bert(layers=4).to(getattr(torch, dtype)), 2, ALWAYS)
+
+
+@pytest.mark.parametrize("build", [gemma, tiny.bert])
+def test_a_model_without_values_can_be_planned(build):
+    """On the meta device, where nothing can be compared."""
+    model = build("sfsf") if build is gemma else build(layers=4)
+    theseus = Theseus(model.to("meta"), 2, ALWAYS)
+    assert len(find_blocks(theseus.successor()).layers) == 2
