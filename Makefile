@@ -10,7 +10,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
 MINILM := $(VENV)/minilm
-EXTRAS ?= suite test lint onnx
+EXTRAS ?= suite test lint onnx trainer peft sentence-transformers
 CODE   := theseus baselines benchmarks results reports tests
 QUIET  := --disable-pip-version-check -qq --progress-bar off
 PIP    := $(PY) -m pip install $(QUIET) --require-hashes -c hashes.txt
@@ -22,11 +22,16 @@ GPU_PYTHON   ?= 3.12
 GPU_PLATFORM ?= manylinux_2_28_x86_64 manylinux_2_27_x86_64 manylinux_2_17_x86_64
 GPU_WHEELS   ?= wheels
 
+# The study on a GPU machine (docs/study.md); `study-pack` adds what `python -m benchmarks run` needs besides.
+STUDY       ?= study
+STUDY_NEEDS := $(filter-out scipy,$(GPU_NEEDS)) datasets dill evaluate multiprocess
+STUDY_PY    ?= $(PY)
+
 export TOKENIZERS_PARALLELISM ?= false
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup reproduce-glue plan report drift drift-demo-ci accept-demo-ci test lint docs bench accept-bench demo-encoder encoder-minilm gpu-wheels wheel audit clean
+.PHONY: help setup reproduce-glue plan report drift drift-demo-ci accept-demo-ci test lint docs bench accept-bench demo-encoder encoder-minilm gpu-wheels study-pack study-gpu wheel audit clean
 
 help: ## this list
 	@echo 'make TARGET [SUITE=auto|demo|minilm|paper|path.toml] [ARGS="..."] [PYTHON=python3]'
@@ -68,18 +73,14 @@ lint: $(STAMP) ## ruff (rules and format) and mypy
 docs: $(STAMP) ## write the tables of docs/suites.md again
 	@$(PY) -m benchmarks.suites.reference
 
-bench: $(VENV)/.bench ## performance, ours and rivals timed alternately (minutes), beside the accepted figures
+bench: $(STAMP) ## performance, ours and rivals timed alternately (minutes), beside the accepted figures
 	@mkdir -p .benchmarks
 	@MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=8589934592 \
 	  $(PY) -m pytest benchmarks/bench --benchmark-only --benchmark-json=.benchmarks/latest.json -q $(ARGS); \
 	  $(PY) -m benchmarks.bench.compare .benchmarks/latest.json
 
-accept-bench: $(VENV)/.bench ## accept what `make bench` measured last: MACHINE="two cores of ...", with a line in LOG.md
+accept-bench: $(STAMP) ## accept what `make bench` measured last: MACHINE="two cores of ...", with a line in LOG.md
 	@$(PY) -m benchmarks.bench.compare .benchmarks/latest.json --accept --machine "$(MACHINE)"
-
-$(VENV)/.bench: $(STAMP)
-	@$(PIP) accelerate
-	@touch $@
 
 demo-encoder: $(STAMP) ## pre-train the small encoder of the demo suite again
 	@$(PY) -m benchmarks.demo.pretrain $(ARGS)
@@ -96,6 +97,14 @@ gpu-wheels: ## download what a GPU machine may lack, into wheels/: GPU_PYTHON=3.
 	@$(PYTHON) -m pip download $(QUIET) --no-deps --only-binary :all: --require-hashes -d $(GPU_WHEELS) \
 	  --python-version $(GPU_PYTHON) $(addprefix --platform ,$(GPU_PLATFORM)) -r $(GPU_WHEELS)/wanted.txt
 	@du -h $(GPU_WHEELS)/*.whl
+
+study-pack: $(STAMP) ## pack encoder, data, suites and wheels of docs/study.md into STUDY=study for a GPU machine
+	@$(PY) -m benchmarks.gpu.study pack $(STUDY)
+	@$(MAKE) --no-print-directory gpu-wheels GPU_WHEELS=$(STUDY)/wheels GPU_NEEDS="$(STUDY_NEEDS)"
+	@du -sh $(STUDY)
+
+study-gpu: ## run what lies in STUDY=study on this machine's GPU; bundles in STUDY/out: ARGS="--minutes 9 --tasks mrpc"
+	@$(STUDY_PY) -m benchmarks.gpu.study run $(STUDY) $(STUDY)/out $(ARGS)
 
 wheel: $(STAMP) ## build the wheel of `theseus` into dist/, with its bill of materials (CycloneDX)
 	@$(PIP) setuptools
@@ -122,8 +131,9 @@ $(STAMP): constraints.txt hashes.txt pyproject.toml
 	@echo "  torch" >&2
 	@$(PIP) torch
 	@echo "  the rest: $(EXTRAS)" >&2
-	@$(PY) -c 'import sys, tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
-	  print(*p["dependencies"], *(d for e in sys.argv[1:] for d in p["optional-dependencies"][e]), sep="\n")' \
+	@$(PY) -c 'import sys, tomllib; t = tomllib.load(open("pyproject.toml", "rb")); p = t["project"]; \
+	  named = t["dependency-groups"] | p["optional-dependencies"]; \
+	  print(*p["dependencies"], *(d for name in sys.argv[1:] for d in named[name]), sep="\n")' \
 	  $(EXTRAS) > $(VENV)/requirements.txt
 	@$(PIP) -r $(VENV)/requirements.txt
 	@touch $@

@@ -108,18 +108,19 @@ def main() -> None:
 def renew() -> None:
     """Write constraints.txt."""
     pinned = dict(line.split("==") for line in LOCK.read_text().splitlines() if "==" in line)
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = project["optional-dependencies"]
-    base = [*project["dependencies"], *(line for name in extras if name != "cluster" for line in extras[name])]
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    project, groups = settings["project"], settings["dependency-groups"]
+    named = {**groups, **project["optional-dependencies"]}
+    base = [*project["dependencies"], *(line for name in named if name != "cluster" for line in named[name])]
     held = {name: pinned[name] for name in HELD}
     without_cluster = resolve_everywhere(base, held)
-    versions = resolve_everywhere(base + extras["cluster"], held | without_cluster)
+    versions = resolve_everywhere(base + groups["cluster"], held | without_cluster)
     cuda = {name for name in versions if name.startswith(("cuda-", "nvidia-")) or name == "triton"}
     cluster = set(versions) - set(without_cluster) - cuda
     LOCK.write_text(
         HEAD
         + block("", set(versions) - cluster - cuda, versions)
-        + block("the `cluster` extra", cluster, versions)
+        + block("the `cluster` group", cluster, versions)
         + block("only beside a CUDA build of torch (Linux); a CPU build needs none of them", cuda, versions)
         + block("data, not code: weights that `make encoder-minilm` installs with --no-deps", {HELD[1]}, held)
     )

@@ -15,7 +15,8 @@ from torch import nn
 
 from baselines.method import Given, Method, Parts, Stage
 from baselines.parts.replacing_rate import RateOptions
-from theseus import Theseus, unreached_warning
+from theseus import unreached_warning
+from theseus.replacing import Theseus
 
 
 class Init(BaseModel):

@@ -10,13 +10,29 @@ from reports.words import plain_cell
 from results.format.errors import ReportError
 
 
-def export(results_folder: Path, format: Literal["csv", "parquet", "json"] | str) -> bytes:
-    """The results table (`reader.export_table`) as csv, parquet or json (a list of objects); raises `ReportError`."""
+def export(
+    results_folder: Path,
+    format: Literal["csv", "parquet", "json"] | str,
+    wide: bool = False,
+    protocol: str | None = None,
+) -> bytes:
+    """The results table as csv, parquet or json (a list of objects); raises `ReportError`.
+
+    It has a row per run, protocol and metric (`reader.export_table`). `wide`: a row per run at one `protocol`
+    (`reports.tidy`); without it, `protocol` keeps the rows of that protocol.
+    """
     if format not in ("csv", "parquet", "json"):
         raise ReportError(f"export format {format!r} is unknown; use csv, parquet or json")
-    from results.format.reader import export_table  # pandas: `import reports` loads this module and must stay quick
+    # pandas: `import reports` loads this module and must stay quick
+    from reports.tidy import load_results
+    from results.format.reader import export_table
 
-    frame = export_table(Path(results_folder))
+    frame = load_results(results_folder, protocol) if wide else export_table(Path(results_folder))
+    if protocol is not None and not wide:
+        known = sorted(set(frame["protocol"]))
+        if protocol not in known:
+            raise ReportError(f"{results_folder}: no protocol {protocol!r} here; there are {', '.join(known)}")
+        frame = frame[frame["protocol"] == protocol]
     if format == "parquet":
         out = io.BytesIO()
         frame.to_parquet(out, index=False)

@@ -61,6 +61,11 @@ def signed(value: float | None, places: int = 1) -> str:
     return f"{0:.{places}f}" if float(shown) == 0 else shown.replace("-", "−")
 
 
+def interval(low: float | None, high: float | None) -> str:
+    """`+0.4 to +1.2`; empty where there is none."""
+    return "" if low is None or high is None else f"{signed(low)} to {signed(high)}"
+
+
 def p_words(p: float | None) -> str:
     """`0.012`, `< 0.001`; empty for None."""
     return "" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"

@@ -134,6 +134,12 @@ def rewrite(path: Path, change: Any) -> None:
     pq.write_table(table, path)
 
 
+def with_labels(table: pa.Table, labels: list[int]) -> pa.Table:
+    """The table with other labels."""
+    at = table.schema.get_field_index("label")
+    return table.set_column(at, table.schema.field(at), pa.array(labels, table.schema.field(at).type))
+
+
 def save_suite(
     folder: Path, encoder: Path, glue: Path, tasks: str = '["rte"]', extra: str = "", layers: int = 4
 ) -> Path:

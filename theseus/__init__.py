@@ -11,11 +11,21 @@ EMNLP 2020 (arXiv 2002.02925). The library needs torch and transformers, and not
     theseus.successor().save_pretrained("six-layers")
 """
 
-from theseus.blocks import PARTS, BlockStack, Part, find_blocks, parameters_by_part
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from theseus.errors import TheseusError
+from theseus.library import Theseus
+from theseus.models.blocks import BlockStack, find_blocks
+from theseus.models.parts import PARTS, Part, parameters_by_part
+from theseus.models.shallow import Choice, choose_layers, keep_layers
+from theseus.provenance import VERSION as __version__
 from theseus.rates import AntiLinearRate, ConstantRate, LinearRate, Rate, unreached_warning
-from theseus.replacing import Theseus
-from theseus.shallow import Choice, choose_layers, keep_layers
+
+if TYPE_CHECKING:
+    from theseus.trainer import TheseusCallback
 
 __all__ = [
     "PARTS",
@@ -27,10 +37,18 @@ __all__ = [
     "Part",
     "Rate",
     "Theseus",
+    "TheseusCallback",
     "TheseusError",
+    "__version__",
     "choose_layers",
     "find_blocks",
     "keep_layers",
     "parameters_by_part",
     "unreached_warning",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "TheseusCallback":
+        return import_module("theseus.trainer").TheseusCallback  # transformers' Trainer takes two seconds to import
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,9 +7,8 @@ frozen predecessor layers run (paper section 3.1). Only successor layers are tra
 
 Where the paper and its released code differ, or say nothing, there is a switch; docs/fidelity.md lists them.
 
-The gates depend on no architecture: the model's ModuleList of n layers is exchanged for one of `layers` gated modules.
-The model calls each of them exactly as it called a layer, so masks, position ids and all other arguments reach the
-layers unchanged.
+The gates depend on no architecture: the model's ModuleList of n layers is exchanged for one of `layers` gated modules
+(`theseus.gates`), which the model calls exactly as it called a layer.
 """
 
 from __future__ import annotations
@@ -22,60 +21,21 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from theseus.blocks import PARTS, Part, find_blocks, parameters_around, set_depth
 from theseus.errors import TheseusError
+from theseus.gates.check import check_gated, warn_of_precision
+from theseus.gates.generate import guard_generate, unguard_generate
+from theseus.gates.installing import install, replaceable, split, switch_on
+from theseus.models.blocks import find_blocks
+from theseus.models.parts import PARTS, Part, parameters_around
+from theseus.models.shallow import Choice, with_layers
 from theseus.rates import Rate, unreached_warning
-from theseus.shallow import Choice, check_indices, choose_layers, with_layers
 
 LAYERS_ONLY: tuple[Part, ...] = ("layers",)
 
 
-class GatedModule(nn.Module):
-    """n consecutive predecessor layers and the one successor layer that replaces them.
-
-    `share` is the successor's part of the output in training: 1 if the module is replaced, 0 if not; a value in between
-    blends both. At 0 and 1 only one branch runs. An undrawn module's successor layer then gets no gradient, but its
-    frozen predecessor layers still pass gradients down to successor layers below them. `last`: no replaceable module
-    comes after this one.
-    """
-
-    def __init__(self, predecessor: Sequence[nn.Module], successor: nn.Module, last: bool) -> None:
-        super().__init__()
-        self.predecessor = nn.ModuleList(predecessor)
-        self.successor = successor
-        self.share = 1.0
-        self.last = last
-
-    def forward(self, hidden_states: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-        """The model calls this as it calls a layer; `hidden_states` is (batch, length, hidden)."""
-        if self.share == 1.0 or not self.training:
-            return self.successor(hidden_states, *args, **kwargs)
-        old: Any = hidden_states
-        for layer in self.predecessor:
-            old = layer(old[0] if isinstance(old, tuple) else old, *args, **kwargs)
-        if self.share == 0.0:
-            return self._rooted(old) if self.last else old
-        return self._blended(old, self.successor(hidden_states, *args, **kwargs))
-
-    def _blended(self, old: Any, new: Any) -> Any:
-        first_old, first_new = (value[0] if isinstance(value, tuple) else value for value in (old, new))
-        mixed = torch.lerp(first_old, first_new, self.share)
-        return (mixed, *new[1:]) if isinstance(new, tuple) else mixed
-
-    @staticmethod
-    def _rooted(output: Any) -> Any:
-        """Make the last replaceable module's output a leaf if nothing up to this point is trained.
-
-        If no module was drawn and the rest is frozen (12 % of all steps at p = 0.3 with six modules), the loss depends
-        on no tensor that requires a gradient, and `loss.backward()` would raise an error. With a leaf, backward() ends
-        here, is legal, and changes nothing. If a lower module was drawn or the embeddings train, the output already
-        requires a gradient and is returned unchanged. (The released code back-propagates into the frozen weights.)
-        """
-        hidden = output[0] if isinstance(output, tuple) else output
-        if hidden.requires_grad or not torch.is_grad_enabled():
-            return output
-        leaf = hidden.detach().requires_grad_()
-        return (leaf, *output[1:]) if isinstance(output, tuple) else leaf
+def _known(name: str, given: str, *known: str) -> None:
+    if given not in known:
+        raise TheseusError(f"unknown {name} {given!r}: use {' or '.join(known)}")
 
 
 class Theseus:
@@ -83,7 +43,7 @@ class Theseus:
 
     `model` starts in train mode; in `eval()` it runs the successor.
 
-    predecessor: a transformers model with one stack of identical blocks; its depth must be a multiple of `layers`.
+    predecessor: a transformers model with a stack of equal blocks; its depth must be a multiple of `layers`.
     layers: the number of modules. rate: p(t), see `theseus.rates`. seed: for the generator of the gates. steps: the
     planned optimizer steps, if known; a rate that does not reach 1 within them causes a warning.
 
@@ -100,9 +60,13 @@ class Theseus:
         train mode, as the released code does; the two differ where a batch is split.
     frozen_gradients: let backward() compute gradients of frozen weights too. They move nothing, but the released code's
         clipping counts them (`clip_grad_norm_(theseus.model.parameters(), 1.0)`).
+    sizes: the number of predecessor layers of each module, where they are not equal (12 to 8:
+        `layers=8, sizes=[1, 2] * 4`).
+    stack: the stack to compress, where the model has several: "encoder" or "decoder" of an encoder-decoder model.
 
-    Raises `TheseusError` for a model without such a stack, for layers that share weights, and for a depth that is not a
-    multiple of `layers`.
+    Before anything is trained, the successor's config is built on the meta device, and the gated model with nothing
+    replaced is compared with the predecessor on a small generated input. Raises `TheseusError` for a model without such
+    a stack, for one that does not pass these checks, and for a depth that is not a multiple of `layers`.
     """
 
     def __init__(
@@ -120,14 +84,13 @@ class Theseus:
         mix: Literal["draw", "blend"] = "draw",
         draw: Literal["step", "forward"] = "step",
         frozen_gradients: bool = False,
+        sizes: Sequence[int] | None = None,
+        stack: str | None = None,
     ) -> None:
-        depth = len(find_blocks(predecessor).layers)
-        if not 0 < layers < depth or depth % layers:
-            fitting = ", ".join(str(k) for k in range(depth - 1, 0, -1) if depth % k == 0)
-            raise TheseusError(f"{depth} layers cannot be split into {layers} modules of equal size: use {fitting}")
-        for name, given, known in (("mix", mix, ("draw", "blend")), ("draw", draw, ("step", "forward"))):
-            if given not in known:
-                raise TheseusError(f"unknown {name} {given!r}: use {' or '.join(known)}")
+        place = find_blocks(predecessor, stack)
+        members = split(len(place.layers), layers, sizes)
+        _known("mix", mix, "draw", "blend")
+        _known("draw", draw, "step", "forward")
         if steps is not None and (message := unreached_warning(rate, steps)):
             warnings.warn(message, stacklevel=2)
         self._rate, self._mix, self._draw_at = rate, mix, draw
@@ -136,48 +99,21 @@ class Theseus:
         self._assigned = False
         self._generator = torch.Generator(device="cpu").manual_seed(seed)
         self.model = copy.deepcopy(predecessor)
-        self._modules = self._install(layers, self._sources(init, init_from or predecessor, layers), replace)
+        replaced = replaceable(replace, layers)
+        self._installed = install(self.model, place.path, members, replaced, init, init_from or predecessor)
+        self._modules, self._stack = self._installed.modules, self._installed.stack
+        check_gated(predecessor, self.model, place, self._modules)
         self.train_parts(trainable)
+        warn_of_precision(self._trainable)
         self._draw()
-        self._hook = self.model.register_forward_pre_hook(self._before_forward)
+        self._hook = self.model.register_forward_pre_hook(self._before_forward, with_kwargs=True)
+        guard_generate(self.model, self._cacheless)
         self.model.train()  # from_pretrained returns eval mode, in which gates and dropout do nothing
 
-    def _sources(self, init: Choice | Sequence[int], model: nn.Module, layers: int) -> list[nn.Module]:
-        blocks, own = find_blocks(model).layers, find_blocks(self.model).layers
-        if [p.shape for p in blocks[0].parameters()] != [p.shape for p in own[0].parameters()]:
-            raise TheseusError(
-                f"init_from: the layers of {type(model).__name__} have other shapes than the predecessor's"
-            )
-        indices = choose_layers(init, len(blocks), layers)
-        check_indices(indices, len(blocks))
-        return [blocks[index] for index in indices]
-
-    def _install(self, layers: int, sources: list[nn.Module], replace: Sequence[int] | None) -> list[GatedModule]:
-        model: Any = self.model
-        stack = find_blocks(model)
-        blocks = list(stack.layers)
-        size = len(blocks) // layers
-        replaced = sorted(set(range(layers) if replace is None else replace))
-        if not replaced or not 0 <= replaced[0] <= replaced[-1] < layers:
-            raise TheseusError(f"cannot replace modules {replaced} of {layers}: use indices 0 to {layers - 1}")
-        modules: list[GatedModule] = []
-        entries: list[nn.Module] = []
-        for i in range(layers):
-            own = blocks[i * size : (i + 1) * size]
-            if i in replaced:
-                modules.append(GatedModule(own, copy.deepcopy(sources[i]), last=i == replaced[-1]))
-                entries.append(modules[-1])
-            else:
-                entries += own
-        self._stack = nn.ModuleList(entries)
-        stack.replace(self._stack)
-        # Some encoders loop over config.num_hidden_layers, so the config must give the length of the gated stack. A
-        # key-value cache would be addressed by the predecessor's layer numbers, so the gated model keeps none.
-        set_depth(model.config, len(entries))
-        self._use_cache = getattr(model.config, "use_cache", None)
-        if self._use_cache:
-            model.config.use_cache = False
-        return modules
+    @property
+    def _cacheless(self) -> bool:
+        """Whether the layers of the gated model have other places in a key-value cache than the successor's."""
+        return self._installed.differ or len(self._modules) < len(self._stack)
 
     def train_parts(self, parts: Collection[Part]) -> None:
         """From now on train `parts`, any of "layers" (the successor's), "head" and "embeddings"; freeze the rest."""
@@ -238,9 +174,12 @@ class Theseus:
         draws = torch.rand(len(self._modules), generator=self._generator, dtype=torch.float64, device="cpu")
         self._set((draws < self.rate).tolist())
 
-    def _before_forward(self, model: nn.Module, _: Any) -> None:
+    def _before_forward(self, model: nn.Module, args: Any, kwargs: dict[str, Any]) -> Any:
         if model.training and self._draw_at == "forward" and not self._assigned:
             self._draw()
+        if kwargs.get("use_cache") and (model.training or self._cacheless):
+            return args, {**kwargs, "use_cache": False}
+        return None
 
     def step(self) -> None:
         """Call this after each optimizer step: it adds 1 to t and draws the modules of the next step.
@@ -274,10 +213,11 @@ class Theseus:
     def successor(self) -> Any:
         """A plain model of the predecessor's class, in eval mode, that shares no weight with this one. It has `layers`
         layers, or more if only some modules are replaced."""
-        layers = [entry.successor if isinstance(entry, GatedModule) else entry for entry in self._stack]
+        made = self._installed
         self._hook.remove()  # or the copy of the model would include the hook and, through it, this whole object
-        successor: Any = with_layers(self.model, self._stack, layers)
-        self._hook = self.model.register_forward_pre_hook(self._before_forward)
-        if self._use_cache is not None:
-            successor.config.use_cache = self._use_cache
+        unguard_generate(self.model)
+        successor: Any = with_layers(self.model, made.layers(), made.plan, made.picked())
+        self._hook = self.model.register_forward_pre_hook(self._before_forward, with_kwargs=True)
+        guard_generate(self.model, self._cacheless)
+        switch_on(successor, made.before)
         return successor

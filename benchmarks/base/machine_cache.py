@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,10 @@ from typing import Any
 from filelock import FileLock
 from pydantic import TypeAdapter
 
+from results.format.errors import UserError
 from results.format.files import replace_text
 from results.format.layout import digest
+from results.format.untrusted import file_digest
 
 LARGEST = 64 * 2**20  # bytes; the lengths of QQP's sentences take 2 MB
 
@@ -61,6 +64,26 @@ def once(kind: str, like: Any, key: Any, find: Callable[[], Any]) -> Any:
     if value is None and (value := find()) is not None:
         write(kind, key, value)
     return value
+
+
+def made(kind: str, key: Any, make: Callable[[Path], None]) -> Path:
+    """A folder that `make` fills once; it is made anew if its files are not as they were. Raises `UserError` if the
+    cache cannot be written."""
+    place = path_of(kind, key).with_suffix("")
+    with one_at_a_time(kind):
+        if (kept := read(kind, dict[str, str], key)) is None or kept != _digests(place):
+            try:
+                shutil.rmtree(place, ignore_errors=True)
+                place.mkdir(parents=True)
+                make(place)
+                write(kind, key, _digests(place))
+            except OSError as error:
+                raise UserError(f"{place} cannot be written ({error.strerror}): name another XDG_CACHE_HOME") from None
+    return place
+
+
+def _digests(place: Path) -> dict[str, str]:
+    return {str(path.relative_to(place)): file_digest(path) for path in sorted(place.rglob("*")) if path.is_file()}
 
 
 @contextlib.contextmanager

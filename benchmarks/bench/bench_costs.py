@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.bench.models import device, split, trainer
-from benchmarks.bench.pairs import record
+from benchmarks.bench.models import device, record, split, trainer
 from benchmarks.runs.checkpoint import Checkpoints
 from benchmarks.runs.execute import RunOptions
 from benchmarks.training.state import Checkpoint, under

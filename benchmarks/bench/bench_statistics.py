@@ -79,7 +79,7 @@ def suite(answers: dict[str, Answers]) -> Results:
                 )
     plan = Suite(
         name="bench", title="bench", description="", synthetic=False, comparable=True, comparison="", table=None,
-        protocol="last", statistic="mean", held_out=0.0, unequal_budget=False, steps=(), x_title=None,
+        protocol="last", statistic="mean", held_out=0.0, unequal_budget=False, steps=(), contrasts=(), x_title=None,
         encoder=SuiteEncoder("bench", layers=12), successor_layers=6, tasks=tasks, arms=arms, seeds=SEEDS,
         predecessor_per_seed=True,
     )  # fmt: skip

@@ -14,13 +14,19 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.bench.models import BATCH, BATCHES, SHAPE, TRAINING, device, split, trainer, without_dropout
-from benchmarks.bench.pairs import against, record
+from benchmarks.bench.models import BATCH, BATCHES, SHAPE, TRAINING, against, device, record, split, trainer
 from benchmarks.preflight.step_timer import matmul_rate, model_of
 from benchmarks.training.batches import Tokens, micro_batches, training_rows
 from benchmarks.training.dropout import MaskStream
 from benchmarks.training.length_groups import LengthGroups
 from theseus import ConstantRate, Theseus, find_blocks
+
+
+def without_dropout(model: Any) -> Any:
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    return model
 
 
 def trainer_of(model: Any, tokens: Tokens) -> Callable[[], torch.Tensor]:

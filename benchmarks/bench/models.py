@@ -1,8 +1,15 @@
-"""Models and data of the benchmarks: MiniLM-L6's shape with random weights, on batches of GLUE's lengths."""
+"""Models and data of the benchmarks (MiniLM-L6's shape with random weights, on batches of GLUE's lengths), and how two
+functions are timed alternately in one process.
+
+pytest-benchmark times ours; the rival is timed right before each round. Changes of the machine's speed cancel in the
+ratio of a round. The median ratio over rounds, with a bootstrap interval, is compared with the bar and with the
+accepted value.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from typing import Any
@@ -11,14 +18,15 @@ import numpy as np
 import torch
 
 from baselines import find
-from baselines.method import Given
+from baselines.method import Given, Output
 from benchmarks.machine import device as devices
 from benchmarks.machine.settings import Device
 from benchmarks.preflight.step_timer import model_of, tokens_of
+from benchmarks.speed.timing import median_interval
 from benchmarks.suites.suite import load_suite
 from benchmarks.tasks.lengths import load
 from benchmarks.training.batches import Tokens, training_rows
-from benchmarks.training.fit import Fit
+from benchmarks.training.fit import Outputs, prepared
 from benchmarks.training.forward import predecessor_outputs
 from benchmarks.training.settings import Training
 from benchmarks.training.step import Stepper, stepping
@@ -45,13 +53,6 @@ def split(task: str) -> Tokens:
     return tokens_of(torch.from_numpy(drawn), SHAPE["vocab_size"])
 
 
-def without_dropout(model: Any) -> Any:
-    for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
-    return model
-
-
 class Trainer:
     """Each call takes the shared loop's next step and returns its loss."""
 
@@ -73,8 +74,44 @@ def trainer(name: str, tokens: Tokens, settings: Device, model: Any = None) -> I
     def deep() -> Any:
         return model or model_of(SHAPE, 6, settings)
 
-    trained = method.build(Given(deep, deep, 3, 0, 10**6)).train()
-    wishes = method.needs(6, 3)
-    outputs = predecessor_outputs(deep(), tokens, wishes, settings) if wishes else {}
-    with stepping(Fit(method, trained, tokens, outputs, TRAINING, 0, settings, total=10**6)) as stepper:
+    def outputs_of(wishes: frozenset[Output]) -> Outputs:
+        return predecessor_outputs(deep(), tokens, wishes, settings)
+
+    fit = prepared(method, Given(deep, deep, 3, 0, 10**6), 6, tokens, outputs_of, TRAINING, 0, settings, total=10**6)
+    fit.model.train()
+    with stepping(fit) as stepper:
         yield Trainer(stepper, tokens)
+
+
+def against(
+    benchmark: Any,
+    ours: Callable[[], object],
+    rival: Callable[[], object],
+    claim: str,
+    bar: float,
+    at_least: bool = True,
+    rounds: int = 12,
+) -> None:
+    """Time both; record the median of rival / ours (`at_least`) or ours / rival under the name `claim`."""
+    seconds: list[float] = []
+    for _ in range(2):
+        rival()
+        ours()
+
+    def first() -> None:
+        started = time.perf_counter()
+        rival()
+        seconds.append(time.perf_counter() - started)
+
+    benchmark.pedantic(ours, setup=first, rounds=rounds)
+    own = np.array(benchmark.stats.stats.data)
+    ratios = np.array(seconds) / own if at_least else own / np.array(seconds)
+    record(benchmark, ratios, claim, bar, at_least)
+
+
+def record(benchmark: Any, ratios: np.ndarray[Any, Any], claim: str, bar: float, at_least: bool) -> None:
+    """Add a figure with its interval and its bar to the timing; `benchmarks.bench.compare` reads it."""
+    low, high = median_interval(ratios)
+    benchmark.extra_info |= {
+        "claim": claim, "value": float(np.median(ratios)), "low": low, "high": high, "bar": bar, "at_least": at_least,
+    }  # fmt: skip

@@ -67,9 +67,10 @@ def plan(
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="first measure unknown step times of this machine")
     ] = False,
+    check: Annotated[bool, typer.Option("--check", help="first try a step of every kind of run, as run does")] = False,
 ) -> int:  # fmt: skip
     """List every run with its id, status and estimated time."""
-    print(_planning().plan_text(asked(suite, results, settings, tasks, methods, seeds), calibrate, as_json))
+    print(_planning().plan_text(asked(suite, results, settings, tasks, methods, seeds), calibrate, as_json, check))
     return DONE
 
 

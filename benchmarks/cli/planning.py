@@ -9,17 +9,24 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from benchmarks.base.errors import RESULTS
 from benchmarks.base.terminal import say
 from benchmarks.cli.asked import Asked
-from benchmarks.cli.auto import resolve_suite
 from benchmarks.cli.show import plan_table, status_text
+from benchmarks.models.encoder import find_encoder
 from benchmarks.plans.older_runs import older_runs
 from benchmarks.plans.planner import make_plan
 from benchmarks.plans.run import Plan, Run
 from benchmarks.preflight.cost import Estimate, estimates, pace_of, wall_seconds
+from benchmarks.preflight.first_step import try_first_steps, untried
+from benchmarks.preflight.token_facts import describe, facts_of, here
 from benchmarks.runs.store import Store
 from benchmarks.suites.suite import load_suite
+from benchmarks.tasks.data import find_source, load_splits
+from benchmarks.tasks.table import find_task
+from results.format.errors import UserError
 
 UNKNOWN = "this machine's step times are not known, so some runs have no estimate: plan SUITE --calibrate measures them"
 
@@ -35,7 +42,7 @@ class Planned:
 
 def planned(asked: Asked) -> Planned:
     """Load, check and plan the suite. Raises `SuiteError`."""
-    suite = load_suite(resolve_suite(asked.suite, say), asked.settings)
+    suite = load_suite(_resolve(asked.suite), asked.settings)
     plan = make_plan(suite, asked.tasks)
     for warning in plan.warnings:
         say(f"warning: {warning}")
@@ -45,20 +52,63 @@ def planned(asked: Asked) -> Planned:
     return Planned(plan, runs, store)
 
 
-def plan_text(asked: Asked, calibrate: bool, as_json: bool) -> str:
-    """List the runs and the time that they will take. `calibrate`: measure unknown step times first."""
+def _resolve(name: str) -> str:
+    """The suite's name. "auto" becomes "paper" if a GPU, the data and the encoder are available, else "demo"."""
+    if name != "auto":
+        return name
+    reason = _why_not_paper()
+    say(
+        f"suite: demo, because {reason}"
+        if reason
+        else "suite: paper, because CUDA, the data and the encoder are available"
+    )
+    return "demo" if reason else "paper"
+
+
+def _why_not_paper() -> str | None:
+    if not torch.cuda.is_available():
+        return "there is no CUDA device (SUITE=minilm runs real GLUE on a CPU)"
+    from benchmarks.models.checks import fetch  # loads transformers: only where there is a GPU
+
+    suite = load_suite("paper")
+    try:
+        fetch(find_encoder(suite.encoder), suite.encoder.sha256)
+        for task in suite.tasks:
+            load_splits(find_source(find_task(task), suite.data))
+    except UserError as error:
+        return f"the paper's suite cannot run here: {error}"
+    return None
+
+
+def plan_text(asked: Asked, calibrate: bool, as_json: bool, check: bool = False) -> str:
+    """List the runs and the time that they will take. `calibrate`: measure unknown step times first. `check`: try the
+    first step of every kind of run, as `run` does."""
     found = planned(asked)
     if older := older_runs(found.runs, found.store.path):
         say(older)
+    _first_steps(found, check)
     document = _document(found, calibrate)
     if document["estimated_seconds"] is None:
         say(UNKNOWN)
     return json.dumps(document, indent=1) if as_json else plan_table(document)
 
 
+def _first_steps(found: Planned, check: bool) -> None:
+    """Say what the tokenizers do, and whether the first steps of runs were tried on this machine."""
+    runs = here(found.runs)
+    facts = describe(runs, found.plan.device, say)
+    runs = [run for run in runs if found.store.result(run) is None]
+    if check:
+        try_first_steps(found.plan, runs, facts, say)
+    elif todo := len(untried(found.plan, runs, facts)):
+        say(f"the first steps of {todo} kinds of run were not tried here: `run` begins with it, or plan SUITE --check")
+
+
 def progress_text(asked: Asked, as_json: bool) -> str:
     """Show how many runs are done and how long the others will take."""
-    document = _document(planned(asked))
+    found = planned(asked)
+    facts_of(here(found.runs), found.plan.device)  # in a process with a time limit; the estimates tokenise here
+    document = _document(found)
     return json.dumps(document, indent=1) if as_json else status_text(document)
 
 

@@ -50,10 +50,14 @@ def report(
 def export(
     results: ResultsFolder = None,
     format_: Annotated[str, typer.Option("--format", help="csv, parquet or json")] = "csv",
+    wide: Annotated[bool, typer.Option("--wide", help="one row per run, a column per metric")] = False,
+    protocol: Annotated[
+        str | None, typer.Option(help="last, selected or held_out (default: all; with --wide the suite's)")
+    ] = None,
     output: Annotated[Path | None, typer.Option(help="file to write (default: stdout)")] = None,
 ) -> int:
     """Write the results as a table of runs, protocols and metrics."""
-    data = reports.export(results or last_results(), format_)
+    data = reports.export(results or last_results(), format_, wide, protocol)
     if output is None:
         sys.stdout.buffer.write(data)
     else:

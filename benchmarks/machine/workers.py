@@ -71,16 +71,19 @@ class WorkerDied(SuiteError):
     """A measuring process was killed."""
 
 
-def side_by_side(workers: int, device: Device, work: Callable[..., Any], *arguments: Any) -> list[Any]:
+def side_by_side(
+    workers: int, device: Device, work: Callable[..., Any], *arguments: Any, seconds: float | None = None
+) -> list[Any]:
     """Call `work(*arguments)` in `workers` fresh processes at the same time, and return the results.
 
-    Raises the first exception of `work`, or `WorkerDied` if a process was killed. A process pool would not do: it lets
-    no signal end the command before its work has ended, and leaks semaphores when it is interrupted.
+    Raises the first exception of `work`, or `WorkerDied` if a process was killed or took longer than `seconds`. A
+    process pool would not do: it lets no signal end the command before its work has ended, and leaks semaphores when it
+    is interrupted.
     """
     set_environment(device)
     with contextlib.ExitStack() as stack:
         pipes = [stack.enter_context(_measuring(device, work, arguments)) for _ in range(workers)]
-        answers = [_answer_of(pipe) for pipe in pipes]
+        answers = [_answer_of(pipe, seconds) for pipe in pipes]
     for answer in answers:
         if isinstance(answer, Exception):
             raise answer
@@ -106,8 +109,10 @@ def _measuring(device: Device, work: Callable[..., Any], arguments: tuple[Any, .
     process.join()
 
 
-def _answer_of(pipe: Connection) -> Any:
+def _answer_of(pipe: Connection, seconds: float | None) -> Any:
     try:
+        if not pipe.poll(seconds):
+            return WorkerDied(f"a worker process did not answer within {seconds:g} seconds")
         return pipe.recv()
     except EOFError:
         return WorkerDied("a worker process was killed by the system while it measured (out of memory?)")

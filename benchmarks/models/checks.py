@@ -92,18 +92,24 @@ def fetch(source: EncoderSource, sha256: str | None) -> Path:
             f"`python -m benchmarks convert {source.name}@{source.revision} DIR`, and name DIR as its path"
         )
     check_folder(folder, source.name, source.layers, sha256)
-    check_loadable(replace(source, location=str(folder), revision=None))
+    if check_loadable(replace(source, location=str(folder), revision=None)):
+        raise SuiteError(
+            f"encoder {source.name}: the tokenizer on the hub has no token to pad with: save the model to a folder and "
+            "name that as its path; there the end token is taken"
+        )
     return folder
 
 
-def check_loadable(source: EncoderSource) -> None:
-    """Raises `SuiteError` unless the folder has blocks to replace, every weight, and a tokenizer that fits."""
+def check_loadable(source: EncoderSource) -> dict[str, int]:
+    """Raises `SuiteError` unless the folder has blocks to replace, every weight, and a tokenizer that fits. Returns the
+    token to pad with, and its id, if the tokenizer has none of its own: its end token."""
     place = f"encoder {source.name} in {source.location}"
     try:
         config = AutoConfig.from_pretrained(source.location, trust_remote_code=False)
         with torch.device("meta"):
             find_blocks(AutoModel.from_config(config))
-        words = len(load_tokenizer(source))
+        tokenizer = load_tokenizer(source)
+        words = len(tokenizer)
         under_a_new_head(Path(source.location), None, "eager")
     except UserError as error:
         raise SuiteError(f"{place}: {error}") from None
@@ -115,3 +121,8 @@ def check_loadable(source: EncoderSource) -> None:
         raise SuiteError(f"{place} has no tokenizer (none of {', '.join(VOCABULARIES)}): save one with the model")
     if words > config.vocab_size:
         raise SuiteError(f"{place}: the tokenizer knows {words} tokens, the model only {config.vocab_size}")
+    if tokenizer.pad_token_id is not None:
+        return {}
+    if tokenizer.eos_token_id is None:
+        raise SuiteError(f"{place}: the tokenizer has no token to pad with: set pad_token in tokenizer_config.json")
+    return {tokenizer.eos_token: tokenizer.eos_token_id}

@@ -13,20 +13,21 @@ from benchmarks.models import contents
 from benchmarks.models.safety import check_folder
 from benchmarks.models.settings import Encoder
 from benchmarks.models.source import EncoderSource
+from benchmarks.models.standard import merged, padded
 
 
-def _check_loads(source: EncoderSource) -> None:
-    """Check that the encoder loads, once per machine, encoder and versions."""
+def _check_loads(source: EncoderSource) -> dict[str, int]:
+    """Check that the encoder loads, once per machine, encoder and versions. Returns what `check_loadable` returns."""
 
-    def check() -> bool:
+    def check() -> dict[str, int]:
         from benchmarks.models.checks import check_loadable  # imports transformers: 4 s that a cached answer saves
 
-        check_loadable(source)
-        return True
+        return check_loadable(source)
 
     versions = packages(("torch", "transformers", "tokenizers", "safetensors"))
     key = [source.hash, versions, hash_of("benchmarks.models.checks:check_loadable")]
-    machine_cache.once("encoder", bool, key, check)
+    found: dict[str, int] = machine_cache.once("encoder", dict[str, int], key, check)
+    return found
 
 
 def find_encoder(encoder: Encoder, own: str | None = None) -> EncoderSource:
@@ -49,10 +50,14 @@ def find_encoder(encoder: Encoder, own: str | None = None) -> EncoderSource:
             raise SuiteError(f"encoder {encoder.name}: set {where} to its save_pretrained folder, or encoder.revision")
         hashed = f"{encoder.name}@{encoder.revision}"
         return EncoderSource(encoder.name, encoder.name, encoder.revision, hashed, encoder.layers, shape)
+    source = _at(merged(path, f"encoder {encoder.name}"), encoder)
+    end = _check_loads(source)
+    return _at(padded(Path(source.location), end), encoder) if end else source
+
+
+def _at(path: Path, encoder: Encoder) -> EncoderSource:
     weights = check_folder(path, encoder.name, encoder.layers, encoder.sha256)
-    source = EncoderSource(encoder.name, str(path), None, contents.hash_of(path, weights), encoder.layers)
-    _check_loads(source)
-    return source
+    return EncoderSource(encoder.name, str(path), None, contents.hash_of(path, weights), encoder.layers)
 
 
 def _folder(encoder: Encoder, own: str | None) -> Path | None:

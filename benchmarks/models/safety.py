@@ -64,6 +64,22 @@ def check_model_folder(folder: Path, place: str) -> dict[str, Any]:
     return settings[CONFIG]
 
 
+def check_shards(folder: Path, index: dict[str, Any], place: str) -> dict[str, list[str]]:
+    """The names of the weights in each shard of an index. Raises `SuiteError` for a shard that is missing, that is too
+    large, or that is not a safetensors file of the folder."""
+    found: dict[str, list[str]] = {}
+    named = index.get("weight_map")
+    for name, shard in sorted(named.items()) if isinstance(named, dict) else []:
+        if not isinstance(shard, str) or "/" in shard or "\\" in shard or not shard.endswith(".safetensors"):
+            raise SuiteError(f"{place}: the weights' index names {str(shard)[:80]!r}, which is not a file of {folder}")
+        found.setdefault(shard, []).append(name)
+    if not found:
+        raise SuiteError(f"{place}: the weights' index in {folder} names no weights: save the model anew")
+    for shard in found:
+        limits.check_size(folder / shard, limits.WEIGHTS, place)
+    return found
+
+
 def _instead(folder: Path) -> str:
     """The end of the message about missing weights: what to do."""
     pickled = next((path.name for pattern in PICKLES for path in sorted(folder.glob(pattern))), None)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
 
 from benchmarks.machine import device as devices
 from benchmarks.machine.device import Machine
@@ -14,6 +15,7 @@ from benchmarks.machine.workers import default_workers
 from benchmarks.models.encoder import find_encoder
 from benchmarks.models.settings import Encoder
 from benchmarks.models.source import EncoderSource
+from benchmarks.models.standard import merged
 from benchmarks.suites.suite import Suite
 from benchmarks.tasks.data import Source, check_splits, find_source
 from benchmarks.tasks.table import find_task
@@ -56,6 +58,7 @@ def find_inputs(suite: Suite, wanted_tasks: Collection[str]) -> Inputs:
     if paths := {name: path for name, path in suite.predecessor.paths.items() if name in sources}:
         from benchmarks.models.checks import check_predecessor  # seconds of imports that only a given predecessor needs
 
+        paths = {name: str(merged(Path(path), f"predecessor for {name}")) for name, path in paths.items()}
         found = {name: check_predecessor(path, sources[name].task, encoder) for name, path in paths.items()}
         finetuned = {name: Finetuned(paths[name], found[name]) for name in paths}
     return Inputs(machine, recorded, workers, encoder, own, sources, finetuned)

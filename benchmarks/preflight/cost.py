@@ -25,6 +25,7 @@ from benchmarks.machine.device import Machine
 from benchmarks.models.settings import Encoder
 from benchmarks.models.source import EncoderSource
 from benchmarks.plans.run import Plan, Run
+from benchmarks.preflight.token_facts import facts_of
 from benchmarks.tasks.data import TRAIN, load_splits
 from benchmarks.tasks.lengths import load
 from benchmarks.training.cuts import padded
@@ -154,19 +155,12 @@ def lengths_of(run: Run) -> tuple[int, ...]:
         counted = np.repeat(shipped.lengths, shipped.counts)[::every].clip(max=run.max_length)
         return tuple(counted.tolist())
 
-    def count() -> list[int]:
-        from benchmarks.runs.tokens import tokenizer_of  # loads transformers, for seconds; known tasks do not need it
-        from benchmarks.training.batches import tokenise_split  # so does this
-
-        tokenizer, sample = tokenizer_of(run.tokenizer), range(min(SAMPLED, run.task.train_rows))
-        tokens = tokenise_split(tokenizer, run.task, load_splits(run.source)[TRAIN].select(sample), run.max_length)
-        counted: list[int] = tokens.lengths.tolist()
-        return counted
-
-    read = [run.source.fingerprint, run.task.columns, run.tokenizer.hash, run.max_length, SAMPLED]
-    code = hash_of("benchmarks.training.batches:tokenise_split")
-    key = [*read, code, packages(("tokenizers", "transformers"))]
-    return tuple(machine_cache.once("lengths", list[int], key, count))
+    if run.tokenizer.random:  # as `WordHash` cuts them: a token a word, and one around each text
+        texts = [load_splits(run.source)[TRAIN].data[column].to_pylist()[:SAMPLED] for column in run.task.columns]
+        words = [[len(text.split()) + 1 for text in column] for column in texts]
+        return tuple(min(1 + sum(parts), run.max_length) for parts in zip(*words, strict=True))
+    facts = facts_of([run], run.device)[run.task.name, run.tokenizer.hash]
+    return tuple(min(length, run.max_length) for length in facts.lengths)
 
 
 def evaluations(training: Training, steps: int) -> int:

@@ -3,8 +3,8 @@
     found = ready(plan, runs, store, workers, say)      # found.missing are the runs to execute
 
 It prepares the results folder, finds the runs that are not done, downloads data and encoders from the hub, checks the
-disk space, probes whether training is deterministic, and estimates times. Every problem raises a `SuiteError` here,
-before any run starts.
+disk space, tries a step of every kind of run, probes whether training is deterministic, and estimates times. Every
+problem raises a `SuiteError` here, before any run starts.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from benchmarks.plans.run import Plan, Run
 from benchmarks.preflight import disk_space
 from benchmarks.preflight.cost import Estimate, estimates, pace_of
 from benchmarks.preflight.determinism import probe_suite
+from benchmarks.preflight.first_step import try_first_steps
+from benchmarks.preflight.token_facts import describe
 from benchmarks.runs.store import Store
 from benchmarks.tasks.data import load_splits
 from results.format.documents.run import Probe
@@ -51,6 +53,8 @@ def ready(plan: Plan, runs: Sequence[Run], store: Store, workers: int | None, sa
     if older := older_runs(runs, store.path):
         say(older)
     disk_space.check(missing, plan.suite.encoder.hidden_size, folders, store.path, at_once)
+    facts = describe(missing, plan.device, say)
+    try_first_steps(plan, missing, facts, say)
     probes = probe_suite(plan, missing, pace.shape, say)
     countable = settled | {run.id for run in missing}  # an arm that was left out may have no tokenizer
     counted = [run for run in runs if run.id in countable]

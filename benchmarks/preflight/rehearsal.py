@@ -7,22 +7,24 @@ spent. It writes nothing and prints no score.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from baselines.method import Output
 from benchmarks.machine import device as devices
-from benchmarks.models.loading import load_pretrained
+from benchmarks.models.loading import load_finetuned, load_pretrained
 from benchmarks.models.source import EncoderSource
 from benchmarks.plans.run import Plan, Run
 from benchmarks.runs.tokens import tokenise
 from benchmarks.tasks.data import TRAIN
 from benchmarks.training.batches import Tokens
-from benchmarks.training.fit import Outputs, given_for, prepared
+from benchmarks.training.fit import Fit, Outputs, given_for, prepared
 from benchmarks.training.forward import predecessor_outputs
 from benchmarks.training.loop import train
 from benchmarks.training.randomness import stream_seed
+from benchmarks.training.settings import Training
 from theseus import keep_layers
 
 
@@ -40,27 +42,38 @@ def _rehearse(run: Run, steps: int, say: Callable[[str], None]) -> None:
         tokens = tokenise(source, run.source, run.max_length)[TRAIN]
         return tokens.select(torch.arange(min(len(tokens), steps * run.training.batch_size)))
 
-    def pretrained(source: EncoderSource, head_seed: int) -> Any:
-        return load_pretrained(source, run.task, head_seed, run.device.attention)
-
-    # Predecessors and starts do not exist yet. The pretrained encoder, cut to depth, has their shape.
-    def start(head_seed: int) -> Any:
-        if run.start:
-            return keep_layers(pretrained(run.suite_encoder, head_seed), range(run.layers))
-        return pretrained(run.encoder, head_seed)
-
-    def outputs_of(wishes: frozenset[Output]) -> Outputs:
-        predecessor = given.predecessor().to(run.device.device)
-        return predecessor_outputs(predecessor, tokens_of(run.suite_encoder), wishes, run.device)
-
-    head = stream_seed(run.seed, "head")
-    given = given_for(run.seed, run.modules, run.steps, lambda: pretrained(run.suite_encoder, head), start)
-    settings = run.training.model_copy(update={"max_steps": steps})
-    depth, tokens = run.suite_encoder.layers, tokens_of(run.tokenizer)
-    fit = prepared(run.build(), given, depth, tokens, outputs_of, settings, run.seed, run.device)
+    fit = fit_of(run, tokens_of, run.training.model_copy(update={"max_steps": steps}))
     losses: list[float | None] = []
     trained = train(fit, lambda point: losses.append(point.loss))
     say(
         f"{run.task.name} {run.arm}: loss {losses[-1]:.4f}, {trained.train_seconds / trained.steps:.2f} s a step, "
         f"{run.steps:,} steps planned"
     )
+
+
+def fit_of(
+    run: Run, tokens_of: Callable[[EncoderSource], Tokens], training: Training, brought: str | None = None
+) -> Fit:
+    """What a run would train on these tokens. Predecessors and starts may not exist yet: the pretrained encoder, cut to
+    depth, has their shape. `brought`: the folder of a predecessor that the user gives."""
+
+    def pretrained(source: EncoderSource, head_seed: int) -> Any:
+        return load_pretrained(source, run.task, head_seed, run.device.attention)
+
+    def predecessor() -> Any:
+        if brought:
+            return load_finetuned(Path(brought), run.device.attention)
+        return pretrained(run.suite_encoder, stream_seed(run.seed, "head"))
+
+    def start(head_seed: int) -> Any:
+        if run.start:
+            return keep_layers(pretrained(run.suite_encoder, head_seed), range(run.layers))
+        return pretrained(run.encoder, head_seed)
+
+    def outputs_of(wishes: frozenset[Output]) -> Outputs:
+        deep = given.predecessor().to(run.device.device)
+        return predecessor_outputs(deep, tokens_of(run.suite_encoder), wishes, run.device)
+
+    given = given_for(run.seed, run.modules, run.steps, predecessor, start)
+    depth, tokens = run.suite_encoder.layers, tokens_of(run.tokenizer)
+    return prepared(run.build(), given, depth, tokens, outputs_of, training, run.seed, run.device)

@@ -25,6 +25,7 @@ from benchmarks.runs import record, tensor_cache
 from benchmarks.runs.checkpoint import Checkpoints, RunSaver
 from benchmarks.runs.faults import reason
 from benchmarks.runs.inputs import private
+from benchmarks.runs.kept import check_kept
 from benchmarks.runs.predecessor_outputs import CachedOutputs, weights_hash
 from benchmarks.runs.store import Store
 from benchmarks.runs.tokens import tokenise
@@ -82,10 +83,14 @@ def execute(run: Run, results: Path, options: RunOptions = RunOptions()) -> Outc
     devices.reset_peak_memory(run.device)
     folder = store.start()
     checkpoints = Checkpoints(store.checkpoints(run), run.id, run.config.settings, options.checkpoint_seconds)
-    manifest = Manifest()
+    manifest, peak = Manifest(), None
     try:
         tensor_cache.watch()
-        outcome, manifest = _train(private(run, store), store, folder, checkpoints)
+        own = private(run, store)
+        outcome, manifest = _train(own, store, folder, checkpoints)
+        peak = devices.peak_memory(run.device)  # of the training, without the model that is loaded again
+        if run.keep_successor:
+            check_kept(own, folder, store)
         if damaged := tensor_cache.changed():
             raise RuntimeError(f"cache/{damaged} was changed while the run read it: run the command again")
     except Diverged as error:
@@ -95,7 +100,7 @@ def execute(run: Run, results: Path, options: RunOptions = RunOptions()) -> Outc
         raise
     except Exception as error:  # recorded as the run's outcome: one error must not end a grid that takes days
         outcome = Outcome("failed", reason(error, run))
-    peak = devices.peak_memory(run.device)
+    peak = devices.peak_memory(run.device) if peak is None else peak
     outcome = record.write(run, folder, started, outcome, manifest, options.probe, peak)
     store.finish(run, folder)
     if outcome.status == "done":

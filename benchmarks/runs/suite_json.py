@@ -8,7 +8,7 @@ from benchmarks.plans.run import Plan
 from benchmarks.suites import arms
 from benchmarks.suites.arms import PREDECESSOR, PREDECESSOR_ARM
 from benchmarks.tasks.table import find_task
-from results.format.documents.suite import Arm, Planned, Registered, Suite, SuiteEncoder, Task
+from results.format.documents.suite import Arm, Contrast, Planned, Registered, Suite, SuiteEncoder, Task
 
 # settings that name folders of this machine are left out
 OWN_ENCODER: dict[str, Any] = dict(encoder={"path"})
@@ -32,6 +32,7 @@ def describe(plan: Plan, registered: tuple[Registered, ...]) -> Suite:
         held_out=suite.held_out,
         unequal_budget=suite.unequal_budget,
         steps=tuple(suite.steps),
+        contrasts=tuple(Contrast(c.question, c.first, c.second) for c in suite.contrasts),
         x_title=suite.x_title,
         encoder=SuiteEncoder(encoder.name, encoder.revision, encoder.layers, encoder.hidden_size),
         successor_layers=suite.successor_layers,

@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -93,25 +93,6 @@ class Made:
     seconds: float
 
 
-@dataclass
-class Document:
-    """speed.json as it grows."""
-
-    subject: str
-    weights: dict[str, str]
-    task: str
-    conditions: list[Condition] = field(default_factory=list)
-    refused: list[NotTimed] = field(default_factory=list)
-    dev_scores: list[DevScore] = field(default_factory=list)
-
-    def so_far(self, complete: bool) -> Timing:
-        """The document without its key; `complete` is false until everything was timed."""
-        return Timing(
-            subject=self.subject, complete=complete, task=self.task, weights=self.weights,
-            conditions=tuple(self.conditions), refused=tuple(self.refused), dev_scores=tuple(self.dev_scores),
-        )  # fmt: skip
-
-
 def measure(plan: Plan, speed: Speed, folder: Path | None, say: Say) -> Iterator[Timing]:
     """Measure every condition of `speed`; yields the document so far after each group, and last the complete one.
 
@@ -122,17 +103,16 @@ def measure(plan: Plan, speed: Speed, folder: Path | None, say: Say) -> Iterator
     _check_lengths(found, speed)
     weights = {f"successor-{model.layers}": model.weights for model in found.successors}
     weights = {"predecessor": found.predecessor.weights, **weights}
-    document = Document(subject_key(plan), weights, found.run.task.name)
+    begun = Timing(subject=subject_key(plan), task=found.run.task.name, weights=weights)
     exports = Path(tempfile.mkdtemp(prefix="speed-"))
     with at_end(partial(shutil.rmtree, exports, ignore_errors=True)), ExitStack() as stack:
-        workshop = Workshop(exports, found.types)
-        for place in _places(plan, speed, document, say):
+        bench = Bench(found, Workshop(exports, found.types), speed, variants, say, begun)
+        for place in bench.places():
             if "compiled" in variants:
                 stack.enter_context(compiling())
-            bench = Bench(found, workshop, place, speed, variants, document, say)
-            for _ in bench.run():
-                yield document.so_far(complete=False)
-    yield document.so_far(complete=True)
+            for _ in bench.run(place):
+                yield replace(bench.timing, complete=False)
+    yield replace(bench.timing, complete=True)
 
 
 def _check_lengths(found: Subjects, speed: Speed) -> None:
@@ -142,41 +122,33 @@ def _check_lengths(found: Subjects, speed: Speed) -> None:
         raise SuiteError(f"speed.lengths goes to {most}, the encoder only to {longest}: set speed.lengths")
 
 
-def _places(plan: Plan, speed: Speed, document: Document, say: Say) -> Iterator[Device]:
-    """Every device with every thread count, in the suite's settings; a GPU gets one count, which hardly matters."""
-    counts = speed.thread_counts(plan.device.threads, cores())
-    names: list[Any] = list(speed.devices or ()) or [plan.device.device]
-    for name in names:
-        if name == "cuda" and not torch.cuda.is_available():
-            _refuse(document, say, NotTimed(device="cuda"), "torch sees no CUDA device here")
-            continue
-        for threads in counts if name == "cpu" else counts[:1]:
-            place = plan.device.model_copy(update=dict(device=name, threads=threads, precision="float32"))
-            devices.apply(place)
-            yield place
-
-
-def _refuse(document: Document, say: Say, where: NotTimed, reason: str) -> None:
-    document.refused.append(replace(where, reason=hidden_here(reason)))
-    say(f"not timed: {', '.join(f'{k} {v}' for k, v in plain(where).items() if v is not None)}: {reason}")
-
-
-@dataclass
 class Bench:
-    """Makes, checks and times the models on one device with one thread count."""
+    """Makes, checks and times the models on one device after another; `timing` is speed.json as it grows."""
 
-    found: Subjects
-    workshop: Workshop
-    place: Device
-    speed: Speed
-    variants: list[str]
-    document: Document
-    say: Say
+    def __init__(
+        self, found: Subjects, workshop: Workshop, speed: Speed, variants: list[str], say: Say, timing: Timing
+    ) -> None:
+        self.found, self.workshop, self.speed, self.variants = found, workshop, speed, variants
+        self.say, self.timing = say, timing
 
-    def run(self) -> Iterator[None]:
-        """Time every depth; yields after each pair of batch size and length."""
-        self.device_name = devices.device_name(self.place)
-        self.probe = self.found.probe(self.place.device)
+    def places(self) -> Iterator[Device]:
+        """Every device with every thread count, in the suite's settings; a GPU gets one count, which hardly matters."""
+        own = self.found.plan.device
+        counts = self.speed.thread_counts(own.threads, cores())
+        names: list[Any] = list(self.speed.devices or ()) or [own.device]
+        for name in names:
+            if name == "cuda" and not torch.cuda.is_available():
+                self._refuse(NotTimed(device="cuda"), "torch sees no CUDA device here")
+                continue
+            for threads in counts if name == "cpu" else counts[:1]:
+                place = own.model_copy(update=dict(device=name, threads=threads, precision="float32"))
+                devices.apply(place)
+                yield place
+
+    def run(self, place: Device) -> Iterator[None]:
+        """Time every depth at one of the `places`; yields after each pair of batch size and length."""
+        self.place, self.device_name = place, devices.device_name(place)
+        self.probe = self.found.probe(place.device)
         deep = self._reference(self.found.predecessor)
         predecessors = self._side("predecessor", self.found.predecessor, deep, self.variants)
         for model in self.found.successors:
@@ -189,6 +161,10 @@ class Bench:
                     if made:
                         self._time(made, eager, size, length)
                         yield
+
+    def _refuse(self, where: NotTimed, reason: str) -> None:
+        self.timing = replace(self.timing, refused=(*self.timing.refused, replace(where, reason=hidden_here(reason))))
+        self.say(f"not timed: {', '.join(f'{k} {v}' for k, v in plain(where).items() if v is not None)}: {reason}")
 
     def _reference(self, model: Model) -> Runner:
         return self.workshop.build("eager", model.module.to(self.place.device), "eager", self.place)
@@ -212,14 +188,14 @@ class Bench:
             except Refused as refusal:
                 layers = (model.layers, None) if side == "predecessor" else (None, model.layers)
                 where = NotTimed(self.place.device, self.place.threads, variant, *layers)
-                _refuse(self.document, self.say, where, str(refusal))
+                self._refuse(where, str(refusal))
         return made
 
     def _score(self, variant: str, side: str, one: Made, eager: Runner) -> None:
         """Compare a rounding variant's dev score with eager's, once per device: threads do not change the logits."""
         task = self.found.run.task.name
         own = (self.place.device, variant, side, one.model.layers)
-        known = [(other.device, other.variant, other.side, other.layers) for other in self.document.dev_scores]
+        known = [(other.device, other.variant, other.side, other.layers) for other in self.timing.dev_scores]
         if variant not in LOSSY or own in known:
             return
         entry = DevScore(*own, task, one.model.run_id)
@@ -234,10 +210,10 @@ class Bench:
             score, examples = self.found.dev_score(one.runner, self.place.device)
             entry = replace(entry, eager_score=base, score=score, drop=base - score, examples=examples)
             self.say(f"{task} dev score of the {side} in {variant}: {score:.2f}, {base:.2f} in eager float32")
-        self.document.dev_scores.append(entry)
+        self.timing = replace(self.timing, dev_scores=(*self.timing.dev_scores, entry))
 
     def _eager_score(self, side: str, model: Model, eager: Runner) -> float:
-        for entry in self.document.dev_scores:
+        for entry in self.timing.dev_scores:
             same = (entry.device, entry.side, entry.layers) == (self.place.device, side, model.layers)
             if same and entry.eager_score is not None:
                 return float(entry.eager_score)
@@ -253,7 +229,7 @@ class Bench:
                 checked[variant] = attempt(partial(self._prepare, variant, sides, eager, batches))
             except Refused as refusal:
                 where = NotTimed(self.place.device, self.place.threads, variant, deep, shallow, size, length)
-                _refuse(self.document, self.say, where, str(refusal))
+                self._refuse(where, str(refusal))
         if not checked:
             return
         calls = {variant: {side: made[variant][side].runner.call for side in SIDES} for variant in checked}
@@ -266,7 +242,7 @@ class Bench:
                 threads=self.place.threads, batch_size=size, length=length, predecessor_layers=deep,
                 successor_layers=shallow,
             )  # fmt: skip
-            self.document.conditions.append(condition)
+            self.timing = replace(self.timing, conditions=(*self.timing.conditions, condition))
             self.say(in_words(condition))
 
     def _prepare(

@@ -38,6 +38,7 @@ from results.format.untrusted import shown
 
 FOLDER = ROOT / "benchmarks" / "suites"
 
+NAMING_ARMS = ("steps", "contrasts")  # a suite with its own arms does not take these from its base
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
@@ -79,6 +80,17 @@ class Comparison(Config):
     """Why, or why not; the report prints it."""
     table: Literal[2, 4, 5, 6, 7] | None = None
     """The paper's table whose numbers the report shows beside this suite's."""
+
+
+class Contrast(Config):
+    """A question that is fixed before the first run: two arms whose difference answers it."""
+
+    question: Annotated[str, Field(min_length=1, max_length=200)]
+    """The question, as the report prints it."""
+    first: Slug
+    """The arm that is above if the answer is yes."""
+    second: Slug
+    """The arm that it is compared with."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +153,9 @@ class Suite(Config):
     """The methods to compare, by name."""
     steps: list[str] = []
     """Arms in an order in which each changes one thing; the report then shows what each change is worth."""
+    contrasts: list[Contrast] = []
+    """Questions fixed beforehand. The report tests each of them on the macro score and on every task, all in one Holm
+    family, and puts the answers first."""
     x_title: str | None = None
     """Title of the x axis of a sweep's figure."""
     task: dict[str, TaskSettings] = {}
@@ -165,6 +180,9 @@ class Suite(Config):
                 f"successor_layers = {self.successor_layers} does not divide the encoder's {self.encoder.layers} layers"
             )
         check_budgets(self.arms, self.unequal_budget)
+        pairs = [{c.first, c.second} for c in self.contrasts]
+        if any(len(pair) == 1 or pairs.count(pair) > 1 for pair in pairs):
+            raise ValueError("contrasts: each needs two different arms, and each pair of arms one question")
         runs = len(self.tasks) * len(self.seeds) * sum(arm.count for arm in self.arms.values())
         if runs > limits.PLANNED_RUNS:
             raise ValueError(f"it plans {runs:,} runs, and {limits.PLANNED_RUNS:,} is the limit: split it")
@@ -180,6 +198,7 @@ class Suite(Config):
                 raise ValueError(f"arms.{name}.intermediate.task: the suite has no task {arm.intermediate.task!r}")
         every = [PREDECESSOR, *self.arms]
         named = [("steps", name, [*self.arms]) for name in self.steps]
+        named += [("contrasts", name, every) for c in self.contrasts for name in (c.first, c.second)]
         for task, section in self.task.items():
             named += [(f"task.{task}.options", name, [*self.arms]) for name in section.options]
             named += [(f"task.{task}.settings", name, every) for name in section.settings]
@@ -323,7 +342,7 @@ def _read(path: Path, extending: tuple[Path, ...] = ()) -> dict[str, Any]:
     if "comparison" in tree:
         merged["comparison"] = tree["comparison"]
     if "arms" in tree:
-        merged |= {"arms": tree["arms"], "steps": tree.get("steps", [])}
+        merged |= {"arms": tree["arms"], **{key: tree.get(key, []) for key in NAMING_ARMS}}
         own = tree.get("task", {})
         merged["task"] = overlaid(_without_arms(base.get("task", {})), own) if isinstance(own, dict) else own
     return merged

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -23,6 +23,8 @@ from benchmarks.base.code_hash import hash_of
 from benchmarks.base.errors import SuiteError
 from benchmarks.base.identity import packages
 from benchmarks.demo import tasks as demo
+from benchmarks.tasks.formats import standard
+from benchmarks.tasks.official import other_counts
 from benchmarks.tasks.settings import Data
 from benchmarks.tasks.table import Task
 from results.format.errors import UserError
@@ -38,13 +40,15 @@ TRAIN = "train"
 
 @dataclass(frozen=True)
 class Source:
-    """The place of one task's data. `fingerprint` identifies the data: a sha256, or dataset@revision."""
+    """The place of one task's data. `fingerprint` identifies the data: a sha256, or dataset@revision. `given`: the
+    user's folder, of which `folder` may be a converted copy."""
 
     task: Task
     folder: str | None  # None: the hub, or the generator for a synthetic task
     dataset: str
     revision: str | None
     fingerprint: str
+    given: str | None = None
 
 
 def find_source(task: Task, data: Data) -> Source:
@@ -63,13 +67,13 @@ def find_source(task: Task, data: Data) -> Source:
         return Source(task, None, data.dataset, data.revision, f"{data.dataset}@{data.revision}")
     if not Path(folder).is_dir():
         raise SuiteError(f"{task.name}: the data folder {folder} does not exist: correct GLUE_DIR (or data.path)")
-    digests = {}
-    for name in (split_file(task, split) for split in splits_of(task)):
-        path = Path(folder) / name
-        if not path.is_file():
-            raise SuiteError(f"{task.name}: {path} is missing: add it, or leave the task out with --tasks")
-        digests[name] = file_digest(path)
-    return Source(task, folder, data.dataset, None, fingerprint(task, digests))
+    names = [split_file(task, split) for split in splits_of(task)]
+    place = standard(Path(folder), task, splits_of(task))
+    if place is None:
+        path = next(path for path in (Path(folder) / name for name in names) if not path.is_file())
+        raise SuiteError(f"{task.name}: {path} is missing: add it, or leave the task out with --tasks")
+    whole = fingerprint(task, {name: file_digest(place / name) for name in names})
+    return Source(task, str(place) if place != Path(folder) else folder, data.dataset, None, whole, folder)
 
 
 def splits_of(task: Task) -> tuple[str, ...]:
@@ -90,11 +94,24 @@ def fingerprint(task: Task, digests: Mapping[str, str]) -> str:
     return whole.hexdigest()
 
 
-def check_splits(source: Source) -> None:
-    """Make the checks of `load_splits` once per machine, data and versions. Raises `SuiteError`."""
+def check_splits(source: Source) -> list[str]:
+    """Make the checks of `load_splits` once per machine, data and versions. Returns warnings. Raises `SuiteError`."""
     versions = packages(("datasets", "pyarrow"))
-    key = [source.fingerprint, asdict(source.task), versions, hash_of("benchmarks.tasks.data")]
-    machine_cache.once("data", list[str], key, lambda: sorted(load_splits(source)))
+    key = [
+        source.fingerprint,
+        asdict(source.task),
+        versions,
+        hash_of("benchmarks.tasks.data", "benchmarks.tasks.official"),
+    ]
+    found: list[str] = machine_cache.once("data", list[str], key, lambda: _odd_labels(source))
+    return [f"{place_of(source, split)}: {what}" for split, what in zip(found[::2], found[1::2], strict=True)]
+
+
+def _odd_labels(source: Source) -> list[str]:
+    """The splits whose labels are not those of the official ones, each followed by what differs."""
+    rows = {split: rows.data["label"].to_pylist() for split, rows in load_splits(source).items()}
+    odd = {split: other_counts(source.task.name, split, labels) for split, labels in rows.items()}
+    return [part for split, what in odd.items() if what for part in (split, what)]
 
 
 @lru_cache(maxsize=8)
@@ -144,7 +161,9 @@ def _generate(name: str) -> dict[str, pd.DataFrame]:
 
 def place_of(source: Source, split: str) -> str:
     """The place of a split in words, for messages."""
-    where = source.folder or (f"{source.dataset}@{source.revision}" if source.revision else source.dataset)
+    where = (
+        source.given or source.folder or (f"{source.dataset}@{source.revision}" if source.revision else source.dataset)
+    )
     return f"{source.task.name}: split {split} of {where}"
 
 
@@ -181,12 +200,16 @@ def _check_numbers(place: str, rows: Dataset) -> None:
         raise SuiteError(f"{place}: column 'idx' has missing or repeated numbers: number the examples from 0")
 
 
+def _plain(names: Iterable[str]) -> list[str]:
+    return [name.lower() for name in names]  # POSITIVE is positive
+
+
 def _check_labels(place: str, task: Task, rows: Dataset) -> None:
     from datasets import ClassLabel
 
     labels = rows.data["label"]
     feature = rows.features["label"]
-    if isinstance(feature, ClassLabel) and list(feature.names) != list(task.labels):
+    if isinstance(feature, ClassLabel) and _plain(feature.names) != _plain(task.labels):
         raise SuiteError(
             f"{place}: labels are {feature.names}, but the task's order is {list(task.labels)}: reorder the file"
         )

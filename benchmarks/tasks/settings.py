@@ -13,7 +13,7 @@ class Data(Config):
     """GLUE: from `path`, else from GLUE_DIR, else from the hub at `revision`. Synthetic tasks need none of it."""
 
     path: str | None = None
-    """A local folder with `TASK/SPLIT.parquet`."""
+    """A local folder with `TASK/SPLIT.parquet`, the hub's names of these files, or GLUE's own TSV files."""
     dataset: str = "nyu-mll/glue"
     """The data set's name on the hub."""
     revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None

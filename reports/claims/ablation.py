@@ -14,11 +14,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from reports.claims.decisions import Decision
+from reports.claims.decisions import Decision, tested
 from reports.claims.paper_numbers import Column
 from reports.statistics.cells import MACRO, Cell
 from reports.statistics.differences import Difference, Differences
-from reports.words import p_words
 from results.format.published_numbers import paper_change
 from results.format.records import Arm, Suite
 
@@ -93,8 +92,7 @@ def in_words(decision: Decision) -> str:
         return f"undecided: {'one seed gives no interval' if d.n == 1 else 'every seed gives the same difference'}"
     if decision.word == "open" and d.estimate and d.estimate.tied:
         return "undecided: every seed gives the same difference"
-    holm = f"p {p_words(decision.p)}{f', Holm over {decision.family}' if decision.family > 1 else ''}"
-    return f"{WORDS[decision.word]} ({decision.why or holm})"
+    return f"{WORDS[decision.word]} ({decision.why or tested(decision)})"
 
 
 def _changes(

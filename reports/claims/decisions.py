@@ -15,18 +15,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Literal
 
 from reports.statistics.bootstrap import Estimate
 from reports.statistics.cells import MACRO
 from reports.statistics.differences import Difference, Differences
 from reports.statistics.failures import BROKEN, broken_seeds, with_failures
+from reports.statistics.power import seeds_needed
 from reports.statistics.significance import ALPHA, holm, smallest_p
-from reports.words import counted, listed, signed
+from reports.words import counted, interval, listed, p_words, signed
 from results.format.records import Run
 
 Key = tuple[str, str, str]  # task, reference, arm
 Word = Literal["above", "below", "open"]
+NONE: Mapping[Key, Decision] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -54,18 +57,20 @@ class Decision:
         return self.word != "open" and smallest_p(self.difference.n) > ALPHA
 
 
-def decide(compared: Differences, keys: Sequence[Key]) -> list[Decision]:
-    """Decide some differences as one family.
+def decide(compared: Differences, keys: Sequence[Key], known: Mapping[Key, Decision] = NONE) -> list[Decision]:
+    """Decide some differences as one family; those that a registered family decides (`known`) are taken from there.
 
     A test that has no data yet, or will never have any, counts with p = 1: a family of the tests that happen to be done
     would let an early look at one task decide what all eight do not.
     """
-    found = [_examined(compared, key) for key in keys]
+    found = [_examined(compared, key) for key in keys if key not in known]
     adjusted = holm([1.0 if d.raw_p is None else d.raw_p for d in found])
-    return [
+    decided = [
         _decided(d, adjusted[i], _if_counted(found, i), len(found)) if d.raw_p is not None else d
         for i, d in enumerate(found)
     ]
+    by_key = dict(known) | {d.difference.key: d for d in decided}
+    return [by_key[key] for key in keys]
 
 
 def _examined(compared: Differences, key: Key) -> Decision:
@@ -104,6 +109,15 @@ def _word(estimate: Estimate | None, p: float | None) -> Word:
     return "above" if estimate.mean > 0 else "below"
 
 
+def more_seeds(d: Decision) -> int | None:
+    """How many more seeds would decide an open difference in four studies of five; None where that cannot be said."""
+    estimate = d.difference.estimate
+    if d.word != "open" or d.why or estimate is None or (estimate.tied and smallest_p(d.difference.n) > ALPHA):
+        return None
+    needed = seeds_needed(estimate.mean, estimate.sd, estimate.example_part, tests=d.family)
+    return None if needed is None else max(1, needed - estimate.n)
+
+
 def planned_runs(compared: Differences, key: Key) -> list[Run]:
     """Every planned run of the two arms on the task, or on all tasks of the macro score, with all trials."""
     task, *pair = key
@@ -138,14 +152,18 @@ def _left_out(compared: Differences, key: Key) -> str:
     return f"{len(seeds)} of {counted(len(suite.seeds), 'seed')} left out: {'; '.join(said)}" if said else ""
 
 
+def tested(d: Decision) -> str:
+    """`p 0.012, Holm over 4`."""
+    return f"p {p_words(d.p)}" + (f", Holm over {d.family}" if d.family > 1 else "")
+
+
 def sensitivity_words(d: Decision) -> str:
     """The seeds left out, and the difference if they count as constant answers; empty where no seed is left out."""
     if not d.left_out:
         return ""
     if d.if_counted is None:
         return f"{d.left_out}. The labels are not stored, so that they cannot be scored as constant answers"
-    low, high = d.if_counted.interval()
-    span = f"{signed(d.if_counted.mean)} ({signed(low)} to {signed(high)})"
+    span = f"{signed(d.if_counted.mean)} ({interval(*d.if_counted.interval())})"
     return f"{d.left_out}. Scored as the best constant answer: {span}"
 
 

@@ -17,13 +17,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from reports.claims.decisions import Decision, Key, decide, planned_runs
+from reports.claims.decisions import NONE, Decision, Key, decide, more_seeds, planned_runs
 from reports.claims.matching import conditions, matched, scope
 from reports.statistics.bootstrap import Estimate
 from reports.statistics.cells import MACRO, Cells
-from reports.statistics.differences import Differences
-from reports.statistics.margins import practical_margin
-from reports.statistics.power import seeds_for_equivalence, seeds_needed
+from reports.statistics.differences import Differences, practical_margin
+from reports.statistics.power import seeds_for_equivalence
 from reports.statistics.significance import ALPHA, bootstrap_p, sign_flip, smallest_p
 from reports.timing.matrix import PAPER_LAYERS, plain
 from reports.words import counted, signed
@@ -61,7 +60,6 @@ class Part:
     family: int = 1
     basis: str = ""
     sign_flip: float | None = None
-    sign_flip_least: float | None = None
     bootstrap: float | None = None
     published: float | None = None
     sentence: str = ""
@@ -103,20 +101,21 @@ class Absent:
     why: str
 
 
-def verdicts(compared: Differences) -> tuple[list[Verdict], list[Absent]]:
-    """Every published claim, judged or absent, in the order of the claims file."""
+def verdicts(compared: Differences, known: Mapping[Key, Decision] = NONE) -> tuple[list[Verdict], list[Absent]]:
+    """Every published claim, judged or absent, in the order of the claims file; `known` differences are decided in the
+    suite's own family (`reports.claims.contrasts`)."""
     found: list[Verdict] = []
     absent: list[Absent] = []
     for claim in claims():
-        answer = _verdict(compared, claim)
+        answer = _verdict(compared, claim, known)
         if isinstance(answer, Absent):
             absent.append(answer)
         else:
             found.append(answer)
-    return _over_macro(compared, found), absent
+    return _over_macro(compared, found, known), absent
 
 
-def _verdict(compared: Differences, claim: Claim) -> Verdict | Absent:
+def _verdict(compared: Differences, claim: Claim, known: Mapping[Key, Decision]) -> Verdict | Absent:
     results = compared.cells.results
     if claim["split"] == "test":
         return Absent(claim, "needs the test server")
@@ -139,7 +138,7 @@ def _verdict(compared: Differences, claim: Claim) -> Verdict | Absent:
         has = "fewer than two macro tasks" if claim["tasks"] == ["Macro"] else "none of this claim's tasks"
         return Absent(claim, f"the suite has {has}")
     if claim["kind"] == "order":
-        return _order(compared, claim, pair, tasks)
+        return _order(compared, claim, pair, tasks, known)
     return _ratio(compared, claim, pair, tasks)
 
 
@@ -158,7 +157,9 @@ def _tasks(cells: Cells, claim: Claim) -> Tasks:
     return found
 
 
-def _order(compared: Differences, claim: Claim, pair: Pair, tasks: Tasks) -> Verdict | Absent:
+def _order(
+    compared: Differences, claim: Claim, pair: Pair, tasks: Tasks, known: Mapping[Key, Decision]
+) -> Verdict | Absent:
     results = compared.cells.results
     keys = [(task, pair[0].name, pair[1].name) for task, _, _ in tasks]
     if not any(planned_runs(compared, key) for key in keys):
@@ -166,7 +167,7 @@ def _order(compared: Differences, claim: Claim, pair: Pair, tasks: Tasks) -> Ver
     reasons = scope(results, claim, pair, len(tasks))
     parts = [
         _order_part(compared, title, None if results.suite.synthetic else printed, decision, not reasons)
-        for (_, title, printed), decision in zip(tasks, decide(compared, keys), strict=True)
+        for (_, title, printed), decision in zip(tasks, decide(compared, keys, known), strict=True)
     ]
     return Verdict(claim, _overall(parts, bool(reasons)), reasons, tuple(parts), pair, conditions(results, pair))
 
@@ -174,19 +175,19 @@ def _order(compared: Differences, claim: Claim, pair: Pair, tasks: Tasks) -> Ver
 def _order_part(compared: Differences, title: str, printed: float | None, decision: Decision, alike: bool) -> Part:
     """A decision on one task, or on the macro score, as a part of a claim."""
     seen, estimate = decision.difference, decision.difference.estimate
-    flip = sign_flip(seen.values) if seen.n > 1 else None
     drawn = compared.estimator.bootstrap_draws(*seen.key)
     part = Part(
         title,
         (LIKE if alike else UNLIKE)[decision.word],
         mean=seen.mean,
+        low=seen.low,
+        high=seen.high,
         n=seen.n,
         p=decision.p,
         raw_p=decision.raw_p,
         family=decision.family,
         basis=estimate.basis if estimate else "",
-        sign_flip=flip.p if flip else None,
-        sign_flip_least=flip.smallest if flip else None,
+        sign_flip=sign_flip(seen.values) if seen.n > 1 else None,
         bootstrap=bootstrap_p(seen.mean, drawn) if drawn is not None and seen.mean is not None else None,
         published=printed,
         sentence=decision.why,
@@ -194,16 +195,13 @@ def _order_part(compared: Differences, title: str, printed: float | None, decisi
     )
     if estimate is None:
         return replace(part, sentence=decision.why or _no_interval(seen.n))
-    low, high = estimate.interval()
-    part = replace(part, low=low, high=high)
     part = replace(part, size=_size(compared, part, alike))
     if part.sentence or part.word != "undecided":
         return part
     if estimate.tied and smallest_p(seen.n) > ALPHA:
         said = "undecidable at this n: every seed gives the same difference, to within one example"
         return replace(part, sentence=said)
-    needed = seeds_needed(estimate.mean, estimate.sd, estimate.example_part, tests=decision.family)
-    return replace(part, more=None if needed is None else max(1, needed - estimate.n))
+    return replace(part, more=more_seeds(decision))
 
 
 def _size(compared: Differences, part: Part, alike: bool) -> str:
@@ -226,11 +224,11 @@ def _size(compared: Differences, part: Part, alike: bool) -> str:
     return f"{said}; the paper's {signed(part.published)} lies {'inside' if inside else 'outside'} this interval"
 
 
-def _over_macro(compared: Differences, found: Sequence[Verdict]) -> list[Verdict]:
+def _over_macro(compared: Differences, found: Sequence[Verdict], known: Mapping[Key, Decision]) -> list[Verdict]:
     """Decide claims about the macro score as one family, because a reader takes the list as a whole."""
     macro = [v for v in found if v.claim["kind"] == "order" and v.claim["tasks"] == ["Macro"]]
     parts = [v.parts[0] for v in macro]
-    decisions = decide(compared, [part.decision.difference.key for part in parts if part.decision])
+    decisions = decide(compared, [part.decision.difference.key for part in parts if part.decision], known)
     new = {}
     for v, part, decision in zip(macro, parts, decisions, strict=True):
         again = _order_part(compared, part.title, part.published, decision, not v.reasons)

@@ -1,7 +1,8 @@
 """Accepted baselines: a snapshot of results, written as one JSON file and read back.
 
-    document = freeze(read(Path("results/runs/demo-ci")), {"syn-cola": 5.0})     # `accept` writes this
-    accepted = load_baseline(Path("results/accepted/demo-ci.json"))              # a Snapshot; `drift` compares two
+    found = accepted(read(Path("results/runs/demo-ci")), {"syn-cola": 5.0})      # a Snapshot; `drift` compares two
+    baseline_document(found, digest)                                             # `accept` writes this
+    load_baseline(Path("results/accepted/demo-ci.json"))                         # the Snapshot, read back
 
 Facts that all runs share are written once at the top of the file, and those that a cell shares once at the cell, so
 that a person can read the difference between two baselines. The checksum over the canonical content guards against
@@ -30,13 +31,9 @@ SCHEMA = 1
 KIND = "accepted drift baseline"
 
 
-def freeze(results: Results, margins: Mapping[str, float] | None = None) -> dict[str, Any]:
-    """The baseline of a finished suite as one JSON object; raises `ReportError` where a run or a score is missing."""
-    return baseline_document(accepted(results, margins), results.digest)
-
-
 def accepted(results: Results, margins: Mapping[str, float] | None = None) -> Snapshot:
-    """The snapshot that `freeze` writes, with the margin of every task and of the macro."""
+    """The snapshot of a finished suite, with the margin of every task and of the macro; raises `ReportError` where a
+    run or a score is missing."""
     gaps = [run for run in results.runs if run.status in ("missing", "failed")]
     _refuse(results, [(run.task, run.arm, run.seed, run.status) for run in gaps], "missing or failed",
             "run the suite to its end first")  # fmt: skip

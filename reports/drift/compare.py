@@ -22,7 +22,7 @@ from reports.drift.macros import MacroDrift, Pairs, macro_of, settle, unit
 from reports.drift.margins import macro_margin, macro_names
 from reports.drift.snapshot import Cell, Outcome, Snapshot
 from reports.drift.speed import SpeedDrift, ThroughputDrift, compare_speed, compare_throughput
-from reports.statistics.significance import ALPHA, ROUNDING
+from reports.statistics.significance import ROUNDING
 
 Verdict = Literal["pass", "drift", "not certified", "undecided", "not comparable"]
 # A cell or macro that is "not certified" by itself leaves the suite's verdict to the others.
@@ -104,13 +104,13 @@ class Drift:
         return {word: found.count(word) for word in get_args(Became)} | {"new": len(self.new)}
 
 
-def compare(accepted: Snapshot, new: Snapshot, exact: bool = False, alpha: float = ALPHA) -> Drift:
+def compare(accepted: Snapshot, new: Snapshot, exact: bool = False) -> Drift:
     """Judge new results against accepted ones. With `exact`, any difference is drift where bits should repeat."""
     if reason := _other_suite(accepted, new):
         return Drift(new.suite, "not comparable", (), (), (), (), 0, exact, (reason,))
     looked = {key: _look(accepted, new, cell, new.cells.get(key)) for key, cell in accepted.cells.items()}
     drawn = _macros(accepted, new, {key: pairs for key, (_, pairs) in looked.items()})
-    judged, judged_macros, family = _judge_all(looked, drawn, alpha)
+    judged, judged_macros, family = _judge_all(looked, drawn)
     cells = tuple(
         _whole(_conclude(cell, judged.get(key), exact), accepted.cells[key], new.cells.get(key))
         for key, (cell, _) in looked.items()
@@ -142,24 +142,24 @@ def _macros(accepted: Snapshot, new: Snapshot, pairs: Mapping[Key, Pairs]) -> di
 
 
 def _judge_all(
-    looked: Mapping[Key, tuple[CellDrift, Pairs]], drawn: Mapping[str, MacroDrift], alpha: float
+    looked: Mapping[Key, tuple[CellDrift, Pairs]], drawn: Mapping[str, MacroDrift]
 ) -> tuple[dict[Key, Judged], dict[str, Judged], int]:
     """Judge every cell and macro whose scores differ, as one family; also the family's size."""
     open_ = {key: cell for key, (cell, pairs) in looked.items() if not cell.why and moved(_differences(pairs))}
     values = [_differences(looked[key][1]) for key in open_]
-    weighed = dict(zip(open_, weigh(values, [task for task, _ in open_], alpha=alpha), strict=True))
+    weighed = dict(zip(open_, weigh(values, [task for task, _ in open_]), strict=True))
     typical = {key: found.typical_sd for key, found in weighed.items()}
     alone = {arm: key for arm, macro in drawn.items() if (key := _only_mover(macro, weighed)) is not None}
     several = {arm: macro for arm, macro in drawn.items() if arm not in alone and moved(macro.differences)}
     units = [unit(macro, typical) for macro in several.values()]
-    macros = weigh([macro.differences for macro in several.values()], scales=units, alpha=alpha)
+    macros = weigh([macro.differences for macro in several.values()], scales=units)
     margins = [cell.margin for cell in open_.values()] + [macro.margin for macro in several.values()]
-    judged = decide([*weighed.values(), *macros], margins, alpha)
+    judged = decide([*weighed.values(), *macros], margins)
     cells = dict(zip(open_, judged[: len(open_)], strict=True))
     own = dict(zip(several, judged[len(open_) :], strict=True))
     for arm, key in alone.items():
         share = 1 / len(drawn[arm].tasks)
-        own[arm] = judge_share(weighed[key], cells[key], share, drawn[arm].margin, alpha, len(judged))
+        own[arm] = judge_share(weighed[key], cells[key], share, drawn[arm].margin, len(judged))
     return cells, own, len(judged)
 
 

@@ -1,7 +1,6 @@
 """Has a mean fallen, and is a fall of its margin ruled out? The statistics of cells and macros.
 
-    judge(differences, margins, tasks)                                     # Judged for each cell
-    decide([*weigh(cells, tasks), *weigh(macros, scales=scales)], margins) # cells and macros as one family
+    decide([*weigh(cells, tasks), *weigh(macros, scales=scales)], margins) # Judged for each, as one family
 
 Differences are new minus accepted, in points, paired by seed. Drift needs a fall that is significant over the family
 *and* at least the margin. A pass needs a fall of the margin to be ruled out. docs/drift.md has the reasoning and power.
@@ -72,27 +71,16 @@ class Weighed:
         self.mean, self.sd, self.p, self.risen, self.reach, self.typical_sd = row.tolist()
 
 
-def judge(
-    differences: Sequence[Sequence[float]],
-    margins: Sequence[float],
-    groups: Sequence[Hashable] | None = None,
-    alpha: float = ALPHA,
-) -> list[Judged]:
-    """Moderated t per cell, one-sided for falls, Holm over all given cells; margins in points.
-
-    Each of the `groups` (tasks) has its own typical spread. A pass is tested without Holm, because all of what is
-    tested has to pass.
-    """
-    return decide(weigh(differences, groups, alpha=alpha), margins, alpha)
-
-
 def weigh(
     differences: Sequence[Sequence[float]],
     groups: Sequence[Hashable] | None = None,
     scales: Sequence[float] | None = None,
-    alpha: float = ALPHA,
 ) -> list[Weighed]:
-    """Means with their errors. The variances are shared between all, within `groups`, or in units of `scales`."""
+    """Means with their errors: moderated t, one-sided for falls.
+
+    The variances are shared between all, within `groups` (tasks, each with its own typical spread), or in units of
+    `scales`.
+    """
     if not differences:
         return []
     units = np.ones(len(differences)) if scales is None else np.asarray(scales)
@@ -101,36 +89,39 @@ def weigh(
     known = (found.sd > 0) & (found.df > 0)
     n = np.array([v.size for v in values])
     up = np.where(known, stats.t.sf(found.statistic, found.df), 1.0)
-    reach = np.where(known, stats.t.ppf(1 - alpha, found.df) * found.sd / np.sqrt(n), math.inf)
+    reach = np.where(known, stats.t.ppf(1 - ALPHA, found.df) * found.sd / np.sqrt(n), math.inf)
     table = np.array([found.mean * units, found.sd * units, found.p, up, reach * units, found.prior_sd * units])
     return [Weighed(own * unit, row, found.prior_df) for own, unit, row in zip(values, units, table.T, strict=True)]
 
 
-def decide(weighed: Sequence[Weighed], margins: Sequence[float], alpha: float = ALPHA) -> list[Judged]:
-    """The verdict on each, with Holm's correction over all of them."""
+def decide(weighed: Sequence[Weighed], margins: Sequence[float]) -> list[Judged]:
+    """The verdict on each, with Holm's correction over all of them; margins in points.
+
+    A pass is tested without Holm, because all of what is tested has to pass.
+    """
     adjusted, risen = holm([w.p for w in weighed]), holm([w.risen for w in weighed])
-    return [_decided(*given, alpha, len(weighed)) for given in zip(weighed, margins, adjusted, risen, strict=True)]
+    return [_decided(*given, len(weighed)) for given in zip(weighed, margins, adjusted, risen, strict=True)]
 
 
-def judge_share(found: Weighed, judged: Judged, share: float, margin: float, alpha: float, family: int) -> Judged:
+def judge_share(found: Weighed, judged: Judged, share: float, margin: float, family: int) -> Judged:
     """The verdict on a macro that one cell alone moved, as its `share`: the cell's test, against another margin."""
     row = np.array([found.mean, found.sd, found.p, found.risen, found.reach, found.typical_sd])
     scaled = Weighed(found.values * share, row * [share, share, 1, 1, share, share], found.prior_df)
-    return _decided(scaled, margin, judged.adjusted, judged.risen, alpha, family)
+    return _decided(scaled, margin, judged.adjusted, judged.risen, family)
 
 
-def _decided(found: Weighed, margin: float, adjusted: float, risen: float, alpha: float, family: int) -> Judged:
+def _decided(found: Weighed, margin: float, adjusted: float, risen: float, family: int) -> Judged:
     mean, n, low = found.mean, found.values.size, found.mean - found.reach
-    fell = adjusted <= alpha and mean <= ROUNDING - margin
+    fell = adjusted <= ALPHA and mean <= ROUNDING - margin
     verdict: Literal["pass", "drift", "undecided"] = "undecided"
     if fell:
         verdict = "drift"
-    elif low > -margin or _all_higher(found.values, margin) or _flat_and_above(found, margin, alpha):
+    elif low > -margin or _all_higher(found.values, margin) or _flat_and_above(found, margin):
         verdict = "pass"
-    gap, level = (-mean, alpha / family) if mean <= -margin else (mean + margin, alpha)
+    gap, level = (-mean, ALPHA / family) if mean <= -margin else (mean + margin, ALPHA)
     needed = _needed(gap, found.sd, found.prior_df, level) if verdict == "undecided" else None
     rose = not fell and mean >= margin - ROUNDING and mean > 0
-    higher = rose and (risen <= alpha or _each_by_margin(found, margin))
+    higher = rose and (risen <= ALPHA or _each_by_margin(found, margin))
     return Judged(verdict, n, mean, found.sd, found.p, adjusted, risen, low, needed, higher)
 
 
@@ -150,9 +141,9 @@ def _all_higher(values: Floats, margin: float) -> bool:
     return least > 0 and (values.size >= FEW or (values.size == 2 and least >= margin - ROUNDING))
 
 
-def _flat_and_above(found: Weighed, margin: float, alpha: float) -> bool:
+def _flat_and_above(found: Weighed, margin: float) -> bool:
     """Where no spread is known, the exact sign-flip test rules the fall out; it takes five seeds."""
-    return math.isinf(found.reach) and sign_flip(found.values + margin, "greater").p <= alpha
+    return math.isinf(found.reach) and sign_flip(found.values + margin, "greater") <= ALPHA
 
 
 def moved(differences: Sequence[float]) -> bool:

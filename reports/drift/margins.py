@@ -18,9 +18,9 @@ import numpy as np
 from scipy import optimize
 
 from reports.drift.snapshot import Cell, Snapshot
-from reports.statistics.cells import MACRO
-from reports.statistics.margins import SMALL_MARGIN, practical_margin
-from reports.statistics.power import power_of_t
+from reports.statistics.cells import MACRO, macro_scores
+from reports.statistics.differences import SMALL_MARGIN, practical_margin
+from reports.statistics.power import fewest, power_of_t
 from reports.statistics.significance import ALPHA, MOST_SEEDS, variance_of
 from results.format.errors import ReportError
 from results.format.records import Results
@@ -126,13 +126,7 @@ def certifiable(sd: float | None, columns: Sequence[Sequence[float]], passes: fl
 
 def seeds_for(margin: float, sd: float, arms: int, passes: float = PASSES) -> int | None:
     """The least number of seeds that rules out a fall of `margin` in a share `passes` of unchanged comparisons."""
-    low, high = 2, MOST_SEEDS
-    if _reach(high, sd, arms, passes) > margin:
-        return None
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if _reach(middle, sd, arms, passes) <= margin else (middle + 1, high)
-    return low
+    return fewest(lambda n: _reach(n, sd, arms, passes) <= margin)
 
 
 def _reach(n: int, sd: float, arms: int, passes: float) -> float:
@@ -150,13 +144,10 @@ def _columns(found: Snapshot, task: str) -> list[list[float]]:
 
 def _macro_columns(found: Snapshot, tasks: Sequence[str]) -> list[list[float]]:
     """The macro scores of each arm that has two or more."""
-    listed = []
-    for arm in dict.fromkeys(arm for _, arm in found.cells):
-        own = [scores(found.cells[task, arm]) for task in tasks if (task, arm) in found.cells]
-        seeds = set.intersection(*(set(column) for column in own)) if own else set()
-        if len(seeds) > 1:
-            listed.append([float(np.mean([column[seed] for column in own])) for seed in sorted(seeds)])
-    return listed
+    arms = dict.fromkeys(arm for _, arm in found.cells)
+    own = [[scores(found.cells[task, arm]) for task in tasks if (task, arm) in found.cells] for arm in arms]
+    macros = [list(macro_scores(columns, shared=False).values()) for columns in own]
+    return [values for values in macros if len(values) > 1]
 
 
 def scores(cell: Cell) -> dict[int, float]:

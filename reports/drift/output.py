@@ -102,7 +102,7 @@ def document(found: Drift) -> dict[str, Any]:
 
 def markdown(found: Drift) -> str:
     """A summary for a pull request: counts, conclusion, environments, one table with what moved first."""
-    rows = [_macro_row(macro) for macro in _worst_macros(found)]
+    rows = [_row(macro) for macro in _worst_macros(found)]
     rows += [_row(cell) for cell in _worst_first(found) if not _quiet(cell)]
     rows += [(name, "new", "", "", "", "", "no accepted run", "") for name in found.new]
     equal = sum(_quiet(cell) for cell in found.cells)
@@ -128,16 +128,11 @@ def markdown(found: Drift) -> str:
     return "\n".join(said) + "\n"
 
 
-def _macro_row(macro: MacroDrift) -> tuple[str, ...]:
-    scores = f"{macro.accepted:.2f}", f"{macro.found:.2f}", f"{macro.moved:+.2f}"
-    return macro.name, macro.verdict, *scores, f"{macro.margin:g}", macro.why, ""
-
-
-def _row(cell: CellDrift) -> tuple[str, ...]:
-    scores = decimals(cell.accepted, 2), decimals(cell.found, 2)
-    moved = "" if cell.moved is None else f"{cell.moved:+.2f}"
-    changed = in_words(cell.changed) or ", ".join(cell.causes)
-    return cell.name, cell.verdict, *scores, moved, f"{cell.margin:g}", cell.why, changed
+def _row(found: CellDrift | MacroDrift) -> tuple[str, ...]:
+    scores = decimals(found.accepted, 2), decimals(found.found, 2)
+    moved = "" if found.moved is None else f"{found.moved:+.2f}"
+    changed = in_words(found.changed) or ", ".join(found.causes) if isinstance(found, CellDrift) else ""
+    return found.name, found.verdict, *scores, moved, f"{found.margin:g}", found.why, changed
 
 
 def junit(found: Drift) -> bytes:

@@ -12,10 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from reports.statistics.across_tasks import Pooled, pool
-from reports.statistics.differences import Difference, Differences
+from reports.statistics.differences import Difference, Differences, is_rival
 from reports.statistics.ranks import Ranks, rank
 from reports.statistics.stochastic_order import Order, orders
-from results.format.records import Suite
 
 
 @dataclass(frozen=True)
@@ -36,18 +35,11 @@ class Group:
 def across_tasks(compared: Differences, differences: Sequence[Difference]) -> list[Group]:
     """A group for each leader with a rival, from the pairs that the page compares."""
     suite = compared.cells.results.suite
-    pairs = dict.fromkeys((d.reference, d.arm) for d in differences)
-    leaders = dict.fromkeys(leader for leader, _ in pairs)
-    groups = {
-        leader: [arm for one, arm in pairs if one == leader and _is_rival(suite, leader, arm)] for leader in leaders
-    }
-    return [_group(compared, leader, rivals) for leader, rivals in groups.items() if rivals]
-
-
-def _is_rival(suite: Suite, leader: str, name: str) -> bool:
-    arm = suite.arm(name)
-    swept = arm.group is not None and arm.x is not None
-    return not (arm.is_predecessor or swept or name in suite.steps) and arm.layers == suite.arm(leader).layers
+    groups: dict[str, list[str]] = {}
+    for leader, arm in dict.fromkeys((d.reference, d.arm) for d in differences):
+        if is_rival(suite, arm) and suite.arm(arm).layers == suite.arm(leader).layers:
+            groups.setdefault(leader, []).append(arm)
+    return [_group(compared, leader, rivals) for leader, rivals in groups.items()]
 
 
 def _group(compared: Differences, leader: str, rivals: Sequence[str]) -> Group:

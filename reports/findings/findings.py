@@ -13,16 +13,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from reports.claims.ablation import Ablation, ablation
+from reports.claims.contrasts import Contrasted, contrasts, registered_family
 from reports.claims.decisions import Decision, Key, all_decisions
 from reports.claims.paper_numbers import Column
+from reports.claims.reruns import Rerun, reruns
 from reports.claims.verdicts import Absent, Verdict, judged, verdicts
 from reports.findings.across_tasks import Group, across_tasks
-from reports.findings.constant_answers import ConstantCell, constant_cells
 from reports.findings.environment import Environment, environment
 from reports.findings.main_table import MainTable, main_table
 from reports.statistics.cells import Cells
 from reports.statistics.differences import Difference, Differences, comparisons, depth_leaders
-from reports.statistics.failures import Failures, failure_rates
+from reports.statistics.failures import ConstantCell, Failures, constant_cells, failure_rates
 from reports.statistics.intervals import Estimator
 from reports.statistics.loyalty import Flips, Loyalty, all_flips, listed_pairs, loyalties
 from reports.statistics.search_curves import SearchCurve, search_curves
@@ -42,7 +43,8 @@ class Findings:
     tables and figures use the same one. `leaders`: the Theseus arm of each depth; `reference` is the first of them.
     `timed`: the conditions of the one timing setting that is shown beside scores; `timing`: all of them. `answers`: the
     stored predictions by task. `flips` covers every pair of arms, or every pair with one of `flips_of` if not empty.
-    `across`: each leader and its rivals over tasks; `search`: the expected best score by number of trials.
+    `contrasts`: the questions that the suite registered. `across`: each leader and its rivals over tasks; `search`: the
+    expected best score by number of trials.
     """
 
     results: Results
@@ -53,10 +55,12 @@ class Findings:
     reference: Arm | None
     differences: tuple[Difference, ...]
     decisions: Mapping[Key, Decision]
+    contrasts: tuple[Contrasted, ...]
     across: tuple[Group, ...]
     verdicts: tuple[Verdict, ...]
     absent: tuple[Absent, ...]
     ablation: Ablation
+    reruns: tuple[Rerun, ...]
     choices: tuple[Choice, ...]
     search: tuple[SearchCurve, ...]
     constant: tuple[ConstantCell, ...]
@@ -76,7 +80,8 @@ def findings(results: Results) -> Findings:
     compared = Differences(Estimator(cells))
     answers, timed = compared.estimator.answers, timing_for_figure(results)
     table, leaders = main_table(cells, timed), depth_leaders(suite)
-    found, absent = verdicts(compared)
+    known = registered_family(compared, table.columns)
+    found, absent = verdicts(compared, known)
     shown, changed = comparisons(compared), ablation(compared, table.columns, table.paper == "beside")
     flips_of = listed_pairs(suite, answers)
     return Findings(
@@ -87,11 +92,13 @@ def findings(results: Results) -> Findings:
         leaders=leaders,
         reference=suite.arm(next(iter(leaders.values()))) if leaders else None,
         differences=tuple(shown),
-        decisions=all_decisions(compared, judged(found), shown, changed.along_steps, changed.from_predecessor),
+        decisions=all_decisions(compared, known | judged(found), shown, changed.along_steps, changed.from_predecessor),
+        contrasts=contrasts(suite, table.columns, known),
         across=tuple(across_tasks(compared, shown)),
         verdicts=tuple(found),
         absent=tuple(absent),
         ablation=changed,
+        reruns=reruns(cells),
         choices=tuple(choices(results)),
         search=tuple(search_curves(results, cells.macro_tasks)),
         constant=tuple(constant_cells(cells)),

@@ -27,7 +27,6 @@ class Entry:
 
     cell: Cell
     value: float | None
-    sd: float | None
     paper: float | None
     flagged: int
     imported: int = 0
@@ -47,12 +46,10 @@ class MainTable:
     `speed` has an entry per arm where depths are compared, else it is empty. The paper prints `places` decimals.
     """
 
-    title: str
+    suite: Suite
     columns: tuple[Column, ...]
     arms: tuple[Arm, ...]
     entries: tuple[tuple[Entry, ...], ...]
-    statistic: str
-    protocol: str
     paper: Literal["beside", "apart", "none"]
     paper_rows: tuple[PaperRow, ...]
     note: str
@@ -78,12 +75,10 @@ def main_table(cells: Cells, timed: Sequence[Condition]) -> MainTable:
     if where != "none" and not printed and not any(e.paper is not None for row in entries for e in row):
         where = "none"
     return MainTable(
-        title=suite.title,
+        suite=suite,
         columns=columns,
         arms=arms,
         entries=entries,
-        statistic=suite.statistic,
-        protocol=suite.protocol,
         paper=where,
         paper_rows=printed,
         note=note(suite, arms, columns, where),
@@ -133,4 +128,4 @@ def _entry(cells: Cells, arm: Arm, column: Column, with_paper: bool) -> Entry:
     checkpoints = [run.at(suite.protocol) for run in found.runs]
     flagged = sum(checkpoint is not None and bool(checkpoint.flags) for checkpoint in checkpoints)
     imported = sum(run.bundle is not None for run in found.runs)
-    return Entry(found, found.summary.centre(suite.statistic), found.summary.sd, paper, flagged, imported)
+    return Entry(found, found.summary.centre(suite.statistic), paper, flagged, imported)

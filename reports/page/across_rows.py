@@ -1,8 +1,8 @@
-"""What a leading arm shows across tasks and seeds as rows for the page, and the same numbers as CSV.
+"""What a leading arm shows across tasks and seeds, for the page, and the same numbers as CSV.
 
 sections(found)        # a section per leading arm: pooled over tasks, ranks, stochastic order
 to_csv(found)          # across_tasks.csv: analysis, arm, against, task, quantity, value, origin
-search_rows(found)     # the expected best of k trials, a row per arm
+trial_counts(found)    # the columns of the expected best of k trials
 search_csv(found)      # search.csv
 """
 
@@ -13,11 +13,10 @@ from typing import Any
 
 from reports.findings.across_tasks import Group
 from reports.findings.findings import Findings
-from reports.statistics.across_tasks import LEAST_TASKS, Shrunken
+from reports.statistics.across_tasks import LEAST_TASKS
 from reports.statistics.cells import MACRO
 from reports.statistics.ranks import LEAST_ARMS, Ranks
-from reports.statistics.stochastic_order import Order
-from reports.words import counted, csv_text, listed, p_words, signed
+from reports.words import counted, csv_text, listed, p_words
 
 Row = dict[str, Any]
 TRIALS_SHOWN = (1, 2, 4, 8, 16, 32, 64)
@@ -51,61 +50,33 @@ def _unfinished(found: Findings, group: Group) -> list[str]:
 
 
 def _section(found: Findings, group: Group) -> Row:
-    decided = [row for rival in group.rivals if (row := _order_row(found, group, rival)) is not None]
+    unfinished = _unfinished(found, group)
     return {
-        "arm": group.leader,
+        "group": group,
         "leader": _arm(found, group.leader),
-        "tasks": [(name, _title(found, name)) for name in found.cells.macro_tasks],
-        "pooled": [row for rival in group.rivals if (row := _pooled_row(found, group, rival)) is not None],
+        "rivals": [_rival(found, group, rival) for rival in group.rivals],
         "unpooled": _unpooled(found, group),
-        "unfinished": _unfinished(found, group),
+        "unfinished": unfinished,
         "bases": sorted({d.basis for d in found.differences if d.reference == group.leader and d.low is not None}),
-        "ranks": _ranks(found, group.ranks, bool(_unfinished(found, group))) if group.ranks else None,
-        "unranked": _unranked(found, group),
-        "orders": decided if _decidable(group) else [],
+        "ranking": _ranking(found, group.ranks, bool(unfinished)) if group.ranks else "",
+        "unranked": _unranked(group),
+        "ordered": _decidable(group),
         "unordered": "" if _decidable(group) else _unordered(group),
     }
 
 
-def _title(found: Findings, task: str) -> str:
-    return next(column.title for column in found.table.columns if column.name == task)
+def _rival(found: Findings, group: Group, name: str) -> Row:
+    return {
+        "title": _arm(found, name),
+        "open": _open(found, group, name),
+        "macro": next((d for d in found.differences if d.key == (MACRO, group.leader, name)), None),
+        "pooled": group.pooled[name],
+        "orders": group.orders[name],
+    }
 
 
 def _arm(found: Findings, name: str) -> str:
     return found.results.suite.arm(name).title
-
-
-def _pooled_row(found: Findings, group: Group, rival: str) -> Row | None:
-    pooled = group.pooled[rival]
-    if pooled is None:
-        return None
-    macro = next((d for d in found.differences if (d.task, d.reference, d.arm) == (MACRO, group.leader, rival)), None)
-    return {
-        "against": _arm(found, rival),
-        "macro": signed(macro.mean) if macro else "",
-        "macro_interval": _interval(macro.low, macro.high) if macro else "",
-        "mean": signed(pooled.mean),
-        "interval": _interval(pooled.low, pooled.high),
-        "bold": (pooled.low > 0 or pooled.high < 0) and not _open(found, group, rival),
-        "between": f"{pooled.between:.1f}",
-        "between_interval": f"{pooled.between_low:.1f} to {pooled.between_high:.1f}",
-        "tasks": [_shrunken_cell(pooled.tasks.get(t), _open(found, group, rival)) for t in found.cells.macro_tasks],
-    }
-
-
-def _shrunken_cell(task: Shrunken | None, open_: str) -> Row | None:
-    if task is None:
-        return None
-    return {
-        "mean": signed(task.mean),
-        "interval": _interval(task.low, task.high),
-        "bold": (task.low > 0 or task.high < 0) and not open_,
-        "kept": f"{100 * task.kept:.0f} % of {signed(task.measured)}",
-    }
-
-
-def _interval(low: float | None, high: float | None) -> str:
-    return "" if low is None or high is None else f"{signed(low)} to {signed(high)}"
 
 
 def _unpooled(found: Findings, group: Group) -> str:
@@ -119,54 +90,25 @@ def _unpooled(found: Findings, group: Group) -> str:
     return f"{need}. Too few: {listed(gaps)}." if gaps else ""
 
 
-def _ranks(found: Findings, ranks: Ranks, unfinished: bool) -> Row:
-    named = [] if unfinished else ranks.separated
-    most, pairs = len(ranks.mean) - 1, [f"{_arm(found, a)} from {_arm(found, b)}" for a, b in named]
+def _ranking(found: Findings, ranks: Ranks, unfinished: bool) -> str:
+    """Friedman's test and the critical difference, and the pairs of arms that it separates."""
+    most, pairs = len(ranks.mean) - 1, [f"{_arm(found, a)} from {_arm(found, b)}" for a, b in ranks.separated]
     enough = f"{ranks.critical:.2f} of at most {most}"
     if ranks.critical > most:
         enough += ", which no pair of arms could have reached"
     said = f"Separated: {listed(pairs)}." if pairs else "No pair of arms is separated."
     said = "Nothing is concluded from these ranks while seeds are left out or still to run." if unfinished else said
-    return {
-        "rows": [
-            (_arm(found, arm), f"{mean:.2f}", [_rank(ranks, task, arm) for task in found.cells.macro_tasks])
-            for arm, mean in ranks.mean.items()
-        ],
-        "sentence": f"{counted(len(ranks.mean), 'arm')} on {counted(len(ranks.by_task), 'task')}. Friedman's "
-        f"chi-square {ranks.friedman:.2f}, p {p_words(ranks.p)} by permutation; Nemenyi's critical difference at 5 %: "
-        f"{enough}. {said}",
-    }
+    return (
+        f"{counted(len(ranks.mean), 'arm')} on {counted(len(ranks.by_task), 'task')}. Friedman's chi-square "
+        f"{ranks.friedman:.2f}, p {p_words(ranks.p)} by permutation; Nemenyi's critical difference at 5 %: {enough}. "
+        f"{said}"
+    )
 
 
-def _rank(ranks: Ranks, task: str, arm: str) -> str:
-    return f"{ranks.by_task[task][arm]:g}" if task in ranks.by_task else "–"
-
-
-def _unranked(found: Findings, group: Group) -> str:
+def _unranked(group: Group) -> str:
     if group.ranks is not None or len(group.rivals) + 1 < LEAST_ARMS:
         return ""
     return f"Ranks over tasks need {LEAST_TASKS} tasks on which every one of {LEAST_ARMS} or more arms has a score."
-
-
-def _order_row(found: Findings, group: Group, rival: str) -> Row | None:
-    by_task = group.orders[rival]
-    if not by_task:
-        return None
-    open_ = _open(found, group, rival)
-    cells = [_order_cell(by_task[task], open_) if task in by_task else None for task in found.cells.macro_tasks]
-    return {"against": _arm(found, rival), "cells": cells}
-
-
-def _order_cell(order: Order, open_: str) -> Row:
-    few = order.word == "too few seeds"
-    word = f"{order.word}: {order.n} of {order.least_seeds}" if few else order.word
-    return {
-        "word": "open" if open_ and not few else word,
-        "bold": order.word in ("larger", "smaller") and not open_,
-        "superior": "" if few else f"{100 * order.superior:.0f} %",
-        "violation": "" if few else f"{order.violation:.2f}, at most {order.bound:.2f}",
-        "p": "" if few else p_words(order.p),
-    }
 
 
 def _unordered(group: Group) -> str:
@@ -181,23 +123,10 @@ def _unordered(group: Group) -> str:
     )
 
 
-def search_rows(found: Findings) -> Row:
-    """The expected best of 1, 2, 4, … trials and of all; a cell is empty beyond an arm's complete trials."""
-    longest = max((len(curve.values) for curve in found.search), default=0)
-    ks = sorted({k for k in (*TRIALS_SHOWN, *(len(curve.values) for curve in found.search)) if k <= longest})
-    return {
-        "ks": ks,
-        "rows": [
-            {
-                "arm": _arm(found, curve.arm),
-                "trials": curve.trials,
-                "tasks": len(curve.tasks),
-                "left_out": curve.left_out,
-                "values": [f"{curve.values[k - 1]:.1f}" if k <= len(curve.values) else "" for k in ks],
-            }
-            for curve in found.search
-        ],
-    }
+def trial_counts(found: Findings) -> list[int]:
+    """The numbers of trials to show: 1, 2, 4, … and all of each arm."""
+    lengths = {len(curve.values) for curve in found.search}
+    return sorted(k for k in {*TRIALS_SHOWN, *lengths} if k <= max(lengths, default=0))
 
 
 def to_csv(found: Findings) -> str | None:

@@ -1,4 +1,5 @@
-"""Figures as inline SVG: dev scores per seed, curves, score against latency, differences, steps and sweeps.
+"""Figures as inline SVG: dev scores per seed, curves, score against latency, differences, steps and sweeps, mean ranks
+with the critical difference, and the expected best of a search.
 
     svg = score_panel(found, style, column)     # one small panel per task; the page lays them out
 
@@ -8,7 +9,7 @@ reports/page/drawing.py has the colours, the ids and the stable bytes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -34,9 +35,10 @@ from reports.page.drawing import (
     y_axis,
 )
 from reports.statistics.differences import Difference
+from reports.statistics.ranks import Ranks
 from reports.timing.headline_setting import latency
-from reports.words import short, signed
-from results.format.records import Arm, Run
+from reports.words import interval, listed, short, signed
+from results.format.records import Run
 
 Curve = Literal["loss", "rate"]
 
@@ -72,13 +74,14 @@ def score_panel(found: Findings, style: Style, column: Column) -> str | None:
 
 @styled()
 def difference_panel(
-    found: Findings, style: Style, arm: Arm, shown: Sequence[Difference], titles: Mapping[str, str]
+    found: Findings, style: Style, name: str, title: str, shown: Sequence[tuple[str, Difference]], left: int = 76
 ) -> str | None:
-    """The reference minus one arm: a point and its interval per task, with a line at zero; filled where decided."""
-    drawn = [d for d in shown if d.mean is not None]
-    if not drawn:
+    """A labelled row per difference: a point and its interval, with a line at zero; filled where decided."""
+    labelled = [(label, d) for label, d in shown if d.mean is not None]
+    if not labelled:
         return None
-    fig, ax = panel(320, 46 + 25 * len(drawn), left=76)
+    labels, drawn = zip(*labelled, strict=True)
+    fig, ax = panel(320, 46 + 25 * len(drawn), left=left)
     ax.axvline(0, color=MUTED, lw=1)
     for row, d in enumerate(drawn):
         colour = style.colours[d.reference]
@@ -86,13 +89,13 @@ def difference_panel(
             ax.plot([d.low, d.high], [row, row], color=colour, lw=2)
         filled = found.decisions[d.key].word != "open"
         ax.plot([d.mean or 0.0], [row], "o", ms=7, mec=colour, mew=1.6, mfc=colour if filled else PAPER)
-    rows(ax, [short(titles.get(d.task, d.task), 10) for d in drawn])
+    rows(ax, [short(label, left // 6 - 2) for label in labels])
     ax.margins(x=0.1)
     low, high = ax.get_xlim()
     ax.set_xlim(min(low, -0.5), max(high, 0.5))
     x_axis(ax)
-    spoken = "; ".join(f"{titles.get(d.task, d.task)} {signed(d.mean)}{_spoken_interval(d)}" for d in drawn)
-    return svg(fig, f"difference-{drawn[0].reference}-{arm.name}", f"Difference from {arm.title}, points", spoken)
+    spoken = "; ".join(f"{label} {signed(d.mean)}{_spoken_interval(d)}" for label, d in labelled)
+    return svg(fig, f"difference-{name}", title, spoken)
 
 
 @styled()
@@ -105,8 +108,8 @@ def latency_figure(found: Findings, style: Style) -> str | None:
         if seconds is None or entry.value is None:
             continue
         colour = style.colours[arm.name]
-        if entry.sd is not None:
-            spread = [entry.value - entry.sd, entry.value + entry.sd]
+        if (sd := entry.cell.summary.sd) is not None:
+            spread = [entry.value - sd, entry.value + sd]
             ax.plot([seconds * 1000] * 2, spread, color=colour, lw=1, alpha=0.6)
         size = 12 if arm.is_predecessor else 8
         ax.plot([seconds * 1000], [entry.value], style.markers[arm.name], color=colour, ms=size, mec=PAPER, mew=0.8)
@@ -223,5 +226,55 @@ def sweep_panel(found: Findings, column: Column) -> str | None:
     return svg(fig, f"sweep-{column.name}", f"{column.title}: score against {suite.x_title or 'x'}", "; ".join(spoken))
 
 
+@styled()
+def ranks_figure(found: Findings, style: Style, ranks: Ranks, number: int) -> str:
+    """Demsar's diagram in rows: a mark per arm at its mean rank, above it the critical difference, below it the groups.
+
+    The `number`-th of the page.
+    """
+    suite, arms = found.results.suite, list(ranks.mean)
+    labels = [short_arm(suite.arm(arm), len(suite.depths)) for arm in arms]
+    fig, ax = panel(400, 58 + 25 * (1 + len(arms) + len(ranks.groups)), left=132, bottom=38)
+    ax.plot([1, 1 + ranks.critical], [0, 0], "|-", color=INK, lw=1.2, ms=8)
+    for row, arm in enumerate(arms, 1):
+        ax.plot([ranks.mean[arm]], [row], style.markers[arm], color=style.colours[arm], ms=8, mew=0)
+    for row, group in enumerate(ranks.groups, 1 + len(arms)):
+        ends = [ranks.mean[group[0]] - 0.04, ranks.mean[group[-1]] + 0.04]
+        ax.plot(ends, [row, row], color=MUTED, lw=5, solid_capstyle="butt")
+    rows(ax, ["critical difference", *labels, *["not separated"] * len(ranks.groups)])
+    ax.set_xlabel("mean rank over tasks (1 is best)")
+    ax.set_xlim(0.9, max(len(arms), 1 + ranks.critical) + 0.1)
+    x_axis(ax)
+    ax.set_xticks(range(1, int(ax.get_xlim()[1]) + 1))
+    spoken = "; ".join(f"{suite.arm(arm).title} {mean:.2f}" for arm, mean in ranks.mean.items())
+    together = [listed([suite.arm(arm).title for arm in group]) for group in ranks.groups]
+    spoken += f". Critical difference {ranks.critical:.2f}" + "".join(f". Not separated: {names}" for names in together)
+    return svg(fig, f"ranks-{number}", "Mean ranks over tasks", spoken)
+
+
+@styled()
+def search_figure(found: Findings, style: Style) -> str | None:
+    """A line per arm with a search: the expected best of k trials against k. An arm with one trial is one mark."""
+    if not found.search:
+        return None
+    fig, ax = panel(400, 240, left=48, bottom=42)
+    for curve in found.search:
+        ks, colour, marker = range(1, len(curve.values) + 1), style.colours[curve.arm], style.markers[curve.arm]
+        ax.plot(ks, curve.values, f"{marker}-", color=colour, ms=6, mec=PAPER, mew=0.6)
+    ax.set_xlabel("trials")
+    ax.set_ylabel(short("expected best choosing score", 34))
+    ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    ax.set_xlim(0.5, max(len(curve.values) for curve in found.search) + 0.5)
+    ax.margins(y=0.1)
+    y_axis(ax, 5)
+    suite = found.results.suite
+    spoken = "; ".join(
+        f"{suite.arm(curve.arm).title} {curve.values[0]:.1f} with one trial"
+        + (f", {curve.values[-1]:.1f} with {len(curve.values)}" if len(curve.values) > 1 else "")
+        for curve in found.search
+    )
+    return svg(fig, "search", "Expected best score by number of trials", spoken)
+
+
 def _spoken_interval(d: Difference) -> str:
-    return "" if d.low is None else f" (interval {signed(d.low)} to {signed(d.high)})"
+    return "" if d.low is None else f" (interval {interval(d.low, d.high)})"

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reports.claims.decisions import Decision
+from reports.claims.contrasts import Contrasted
+from reports.claims.decisions import tested
 from reports.findings.findings import Findings
 from reports.statistics.cells import MACRO, Cell
-from reports.statistics.differences import Difference
+from reports.statistics.differences import Difference, is_rival
 from reports.statistics.significance import ALPHA, smallest_p
-from reports.words import counted, listed, p_words, protocol_name, signed
+from reports.words import counted, interval, listed, protocol_name, signed
 from results.format.published_numbers import paper_macro
 from results.format.records import Arm, Suite
 
+ANSWERS = {"above": "yes", "below": "no, the opposite", "open": "undecided"}  # to a registered question
 MANY = 8  # a sentence lists at most this many arms
 RIVALS = {
     "above": "It is above {}.",
@@ -49,20 +51,30 @@ def headline(found: Findings) -> list[str]:
     if not found.leaders:
         sentences.append("No arm is a Theseus arm, so no difference from it is shown.")
     for leader in found.leaders.values():
-        rivals = [d for d in found.differences if d.reference == leader and _is_rival(found, d)]
+        shown = () if found.contrasts else found.differences  # registered questions take the place of the rivals
+        own = [d for d in shown if (d.reference, d.task) == (leader, found.cells.main_task)]
+        rivals = [d for d in own if is_rival(suite, d.arm)]
         sentences += _leader(found, leader, rivals)
         used += rivals
+    if found.contrasts:
+        asked = [_answered(found, contrast) for contrast in found.contrasts]
+        return [*sentences, *(said for said, _ in asked), *_caution(found, [d for _, d in asked])]
     changes = [step.change for step in found.ablation.steps if step.change is not None]
     sentences += _sorted_out(found, STEPS, [(d, suite.arm(d.reference).title) for d in changes])
     return sentences + _from_predecessor(found) + _swept(found) + _caution(found, [*used, *changes])
 
 
-def _is_rival(found: Findings, d: Difference) -> bool:
-    """Whether the answer names a difference: it is on the main task, and not with a predecessor, step or sweep arm."""
-    suite = found.results.suite
-    arm = suite.arm(d.arm)
-    swept = arm.group is not None and arm.x is not None
-    return d.task == found.cells.main_task and not (arm.is_predecessor or swept or arm.name in suite.steps)
+def _answered(found: Findings, asked: Contrasted) -> tuple[str, Difference]:
+    """A registered question with its answer on the main score."""
+    suite, decision = found.results.suite, asked.decisions[found.table.columns.index(found.main)]
+    d, question = decision.difference, asked.contrast.question
+    pair = f"{suite.arm(d.reference).title} minus {suite.arm(d.arm).title}"
+    if d.mean is None:
+        return f"{question} No seed has a score of both {suite.arm(d.reference).title} and {suite.arm(d.arm).title}.", d
+    span = f", 95 % interval {interval(d.low, d.high)}" if d.low is not None else ""
+    test = decision.why or ("one seed gives no interval" if decision.p is None else tested(decision))
+    answer = ANSWERS[decision.word].capitalize()
+    return f"{question} {answer}: {pair} is {signed(d.mean)}{span} ({counted(d.n, 'seed')}; {test}).", d
 
 
 def _leader(found: Findings, leader: str, rivals: Sequence[Difference]) -> list[str]:
@@ -125,18 +137,12 @@ def _sorted_out(found: Findings, shapes: dict[str, str], named: Sequence[tuple[D
         elif d.n == 1:
             groups["single"].append(f"{name} ({signed(d.mean)})")
         else:
-            interval = f"95 % interval {signed(d.low)} to {signed(d.high)}" if d.low is not None else "no interval"
-            span = f"{signed(d.mean)}, {interval}, {d.n} seeds"
+            around = f"95 % interval {interval(d.low, d.high)}" if d.low is not None else "no interval"
+            span = f"{signed(d.mean)}, {around}, {d.n} seeds"
             kind = "waiting" if decision.waits else "failed" if decision.why else decision.word
-            groups[kind].append(f"{name} ({span}, {_tested(decision)})")
+            test = "every seed gives the same difference" if decision.p is None else tested(decision)
+            groups[kind].append(f"{name} ({span}, {test})")
     return [shape.format(listed(groups[key])) for key, shape in shapes.items() if groups[key]]
-
-
-def _tested(decision: Decision) -> str:
-    """`p 0.012, Holm over 4`."""
-    if decision.p is None:
-        return "every seed gives the same difference"
-    return f"p {p_words(decision.p)}" + (f", Holm over {decision.family}" if decision.family > 1 else "")
 
 
 def _from_predecessor(found: Findings) -> list[str]:

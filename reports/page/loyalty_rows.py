@@ -1,14 +1,13 @@
 """Loyalty, calibration and flips as rows for the page, and the flips as CSV.
 
-grids(found)        # a grid of arms by tasks per measure
-flip_rows(found)    # the leading arm against every other arm, per task
-flips_csv(found)    # every example on which two arms differ
+grids(found)            # a grid of arms by tasks per measure
+leading_flips(found)    # the leading arm against every other arm, per task
+flips_csv(found)        # every example on which two arms differ
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
@@ -49,28 +48,11 @@ def _grid(found: Findings, measure: str) -> Grid:
     return Grid(MEASURES[measure], tuple(task.title for task in tasks), tuple(row for row in rows if any(row[1])))
 
 
-def flip_rows(found: Findings) -> list[dict[str, Any]]:
-    """The leading arm against every other one, task by task."""
+def leading_flips(found: Findings) -> list[Flips]:
+    """The leading arm against every other one, task by task, with the leading arm first."""
     leader = found.reference.name if found.reference else None
-    return [_flip_row(pair, pair.first != leader, found) for pair in found.flips if leader in (pair.first, pair.second)]
-
-
-def _flip_row(pair: Flips, turned: bool, found: Findings) -> dict[str, Any]:
-    """Two arms on one task, pooled over seeds, in per cent of answers; `turned`: the leading arm is the second."""
-    suite = found.results.suite
-    first, second = (pair.second, pair.first) if turned else (pair.first, pair.second)
-    ours, theirs = (pair.only_second, pair.only_first) if turned else (pair.only_first, pair.only_second)
-    pooled = len(ours) * len(pair.seeds)
-    shares = {"only_first": ours, "only_second": theirs, "differ": pair.differ}
-    return {
-        "task": next(task.title for task in suite.tasks if task.name == pair.task),
-        "first": suite.arm(first).title,
-        "second": suite.arm(second).title,
-        "seeds": len(pair.seeds),
-        "examples": len(ours),
-        **{name: f"{100 * int(counts.sum()) / pooled:.1f}" for name, counts in shares.items()},
-        "p": "< 0.001" if pair.p < 0.001 else f"{pair.p:.3f}",
-    }
+    pairs = [pair for pair in found.flips if leader in (pair.first, pair.second)]
+    return [pair if pair.first == leader else pair.turned() for pair in pairs]
 
 
 def flips_csv(found: Findings) -> str | None:

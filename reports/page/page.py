@@ -17,15 +17,17 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from reports.claims import ablation
+from reports.claims.decisions import sensitivity_words
 from reports.findings.findings import Findings, findings
-from reports.page import across_figures, across_rows, figures, loyalty_rows, sections, verdict_rows
+from reports.page import across_rows, contrast_rows, figures, loyalty_rows, reproducibility, sections, verdict_rows
 from reports.page.drawing import Style, legend_marker, line_marker
 from reports.page.headline import headline
 from reports.page.tables import to_csv, to_latex
 from reports.statistics.cells import MACRO
 from reports.statistics.differences import Difference
 from reports.timing.headline_setting import in_words
-from reports.words import decimals, signed
+from reports.timing.matrix import IN_WORDS
+from reports.words import counted, decimals, duration, interval, millions, p_words, signed
 from results.format import layout, trials
 from results.format.errors import ReportError
 from results.format.files import replace_text
@@ -49,9 +51,10 @@ def render(results_folder: Path, output: Path | None = None) -> Path:
     """Write report.html and the files it links to into `output` (default `<results>/report`); return the page's path.
 
     table.csv and table.tex hold the main table, verdicts.csv every claim and failures.csv every failure rate in
-    numbers. Where predictions are stored, flips.csv lists the examples on which arms differ. across_tasks.csv and
-    search.csv hold the numbers of their sections, if the page has these. Raises `ReportError` when the results cannot
-    be read or the output cannot be written.
+    numbers. Where predictions are stored, flips.csv lists the examples on which arms differ. contrasts.csv,
+    across_tasks.csv and search.csv hold the numbers of their sections, if the page has these. reproducibility.md is a
+    summary for a submission form. Raises `ReportError`
+    when the results cannot be read or the output cannot be written.
     """
     found = findings(read(Path(results_folder)))
     folder = Path(output) if output is not None else found.results.root / "report"
@@ -64,6 +67,8 @@ def render(results_folder: Path, output: Path | None = None) -> Path:
         "flips.csv": loyalty_rows.flips_csv(found),
         "across_tasks.csv": across_rows.to_csv(found),
         "search.csv": across_rows.search_csv(found),
+        "contrasts.csv": contrast_rows.to_csv(found),
+        "reproducibility.md": reproducibility.summary(found),
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -87,13 +92,19 @@ def _page(found: Findings, output: Path) -> str:
         lstrip_blocks=True,
     )
     loader.filters |= {
-        "decimals": decimals,
-        "signed": signed,
+        **{word.__name__: word for word in (decimals, signed, p_words, millions, duration)},
         "decided": lambda d: found.decisions[d.key].word != "open",
         "verdict": lambda d: ablation.in_words(found.decisions[d.key]),
+        "in_units_of": verdict_rows.shown,
+        "label": verdict_rows.label,
+        "flip_words": verdict_rows.flip_words,
+        "more_words": verdict_rows.more_words,
+        "sensitivity": sensitivity_words,
     }
+    called = (counted, interval, in_words, ablation.seeds_word, verdict_rows.interval_words)
+    loader.globals |= IN_WORDS | {word.__name__: word for word in called}
     return loader.get_template("report.html.j2").render(
-        _context(found, output) | _claims(found) | _loyalty(found) | _across(found)
+        vars(found) | _context(found, output) | _claims(found) | _across(found)
     )
 
 
@@ -104,19 +115,8 @@ def _claims(found: Findings) -> dict[str, Any]:
         "by_task": verdict_rows.by_task(found.verdicts),
         "claimed_tasks": verdict_rows.task_columns(found.verdicts),
         "unspoken": verdict_rows.absent_lines(found.absent),
-        "unspoken_count": len(found.absent),
         "registered": sections.registration(found.results.suite),
         "per_seed_cost": sections.per_seed_cost(found.results),
-    }
-
-
-def _loyalty(found: Findings) -> dict[str, Any]:
-    """Loyalty, calibration and flips, all empty where no predictions are stored."""
-    return {
-        "loyalty": loyalty_rows.grids(found),
-        "loyalty_tasks": [task for task in found.results.suite.tasks if task.name in found.answers],
-        "flips": loyalty_rows.flip_rows(found),
-        "flips_kept": found.flips_of,
     }
 
 
@@ -124,14 +124,12 @@ def _across(found: Findings) -> dict[str, Any]:
     """The leading arms across tasks and seeds, and the expected best of a search."""
     style, parts = Style(found.results.suite.arms), across_rows.sections(found)
     ranked = {group.leader: group.ranks for group in found.across if group.ranks is not None}
-    drawn = {
-        leader: across_figures.ranks_figure(found, style, ranks, i) for i, (leader, ranks) in enumerate(ranked.items())
-    }
+    drawn = {leader: figures.ranks_figure(found, style, ranks, i) for i, (leader, ranks) in enumerate(ranked.items())}
     return {
-        "across": [part | {"figure": drawn.get(part["arm"], "")} for part in parts],
+        "across": [part | {"figure": drawn.get(part["group"].leader, "")} for part in parts],
         "across_csv": across_rows.to_csv(found) is not None,
-        "search": across_rows.search_rows(found),
-        "search_figure": across_figures.search_figure(found, style),
+        "trial_counts": across_rows.trial_counts(found),
+        "search_figure": figures.search_figure(found, style),
     }
 
 
@@ -146,43 +144,40 @@ def _context(found: Findings, output: Path) -> dict[str, Any]:
     return {
         "title": title,
         "suite": suite,
-        "results": results,
         "done": sum(run.status == "done" for run in results.runs),
         "answer": headline(found),
-        "table": table,
-        "checkpoint": CHECKPOINTS[table.protocol],
+        "checkpoint": CHECKPOINTS[suite.protocol],
         "keys": _keys(found),
-        "reference": found.reference,
         "differences": grid,
         "references": len({d.reference for d in shown}),
         "flagged": any(entry.flagged for row in table.entries for entry in row),
-        "constant": found.constant,
         **_failures(found),
         "intervals": sum(d.low is not None for d in found.differences),
         "joint_intervals": sum(d.low is not None and d.basis != "seeds" for d in found.differences),
         "figures": _figures(found, grid),
-        "inference": found.timing,
         "costs": sections.costs(found),
         "selections": sections.selections(found),
-        "main": main.title,
         "main_words": main.title.lower() if main.name == MACRO else main.title,
         "main_at": table.columns.index(main),
         "groups": sections.run_lines(found, output),
         "missing": sections.missing(found),
         "gaps": sum(run.status != "done" for run in results.runs),
         **_origin(results),
-        "environment": found.environment,
-        **_experiment(found),
+        "budgets": trials.budgets(suite.arms) if suite.unequal_budget else [],
+        "held_out": "held_out" in results.protocols,
+        "contrasts": contrast_rows.rows(found),
+        "loyalty": loyalty_rows.grids(found),
+        "flips": loyalty_rows.leading_flips(found),
     }
 
 
 def _failures(found: Findings) -> dict[str, Any]:
-    """Failure rates by arm and task, and the cells with runs that have no score, with a mean that counts these."""
+    """Failure rates by arm and task, and those of the cells with runs that have no score."""
     tasks = [column for column in found.table.columns if column.name != MACRO]
-    rows = {(f.task, f.arm): sections.failure_row(found, f) for f in found.failures}
-    grid = [(arm.title, [rows.get((task.name, arm.name)) for task in tasks]) for arm in found.table.arms]
-    failed = [rows[f.task, f.arm] for f in found.failures if f.diverged or f.failed]
-    return {"failures": grid, "failure_tasks": [task.title for task in tasks], "failed_cells": failed}
+    known = {(f.task, f.arm): f for f in found.failures}
+    grid = [(arm.title, [known.get((task.name, arm.name)) for task in tasks]) for arm in found.table.arms]
+    broken = [f for f in found.failures if f.diverged or f.failed]
+    return {"failures": grid, "broken": broken, "task_titles": {task.name: task.title for task in tasks}}
 
 
 def _origin(results: Results) -> dict[str, Any]:
@@ -193,21 +188,6 @@ def _origin(results: Results) -> dict[str, Any]:
         "bundles": [bundle[:12] for bundle in bundles],
         "imported_plan": layout.SUITE in results.imported,
         "imported_speed": layout.SPEED in results.imported,
-    }
-
-
-def _experiment(found: Findings) -> dict[str, Any]:
-    """The parts that only some suites have: steps, changes from the predecessor, a search, held-out data."""
-    suite, changed = found.results.suite, found.ablation
-    return {
-        "steps": [(step, ablation.seeds_word(suite, step.change) if step.change else "") for step in changed.steps],
-        "whole_change": changed.whole_change,
-        "changes": changed.changes,
-        "choices": found.choices,
-        "budgets": trials.budgets(suite.arms) if suite.unequal_budget else [],
-        "held_out": "held_out" in found.results.protocols,
-        "speed_where": in_words(found.timed[0]) if found.timed else None,
-        "sweep": bool(changed.lines),
     }
 
 
@@ -246,6 +226,7 @@ def _figures(found: Findings, grid: Sequence[Row]) -> dict[str, Any]:
         "rates": _drawn([(c.title, figures.curve_panel(found, style, c, "rate")) for c in tasks]),
         "latency": _drawn([("", figures.latency_figure(found, style))]),
         "steps": _drawn([("", steps)]),
+        "contrasts": _drawn(_contrasts(found, style)),
         "sweep": _drawn([(c.title, figures.sweep_panel(found, c)) for c in columns] if swept else []),
     }
 
@@ -258,7 +239,21 @@ def _differences(
     for row in grid:
         cells = [d for d in row.cells if d is not None]
         title = f"{row.reference.title} − {row.arm.title}" if several else row.arm.title
-        panels.append((title, figures.difference_panel(found, style, row.arm, cells, titles)))
+        labelled = [(titles.get(d.task, d.task), d) for d in cells]
+        name, spoken = f"{row.reference.name}-{row.arm.name}", f"Difference from {row.arm.title}, points"
+        panels.append((title, figures.difference_panel(found, style, name, spoken, labelled)))
+    return panels
+
+
+def _contrasts(found: Findings, style: Style) -> list[tuple[str, str | None]]:
+    """The registered questions, a panel per column of the main table."""
+    panels = []
+    for at, column in enumerate(found.table.columns):
+        labelled = [(f"{c.contrast.first} − {c.contrast.second}", c.decisions[at].difference) for c in found.contrasts]
+        spoken = f"{column.title}: differences that the suite registered, points"
+        panels.append(
+            (column.title, figures.difference_panel(found, style, f"asked-{column.name}", spoken, labelled, 186))
+        )
     return panels
 
 

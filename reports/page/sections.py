@@ -1,6 +1,6 @@
 """The parts of the page that are neither the main table nor a figure, as plain rows for the template.
 
-The rows hold numbers already formatted, so that the template holds layout only and every number can be tested here.
+The template formats the numbers; what takes more than a format is put into words here.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ import pandas as pd
 
 from reports.findings.findings import Findings
 from reports.statistics.cells import summarise
-from reports.statistics.failures import Failures
-from reports.words import counted, decimals, duration, listed, millions, signed
+from reports.words import counted, duration, listed
 from results.format import layout
 from results.format.places import hidden_here
 from results.format.records import PROTOCOLS, Arm, Results, Run, Suite
@@ -34,23 +33,16 @@ def costs(found: Findings) -> list[Row]:
 
 def _cost(results: Results, arm: Arm, reference: int | None) -> Row:
     runs = _done(results, arm.name)
-    spent = sum(run.train_seconds or 0.0 for run in results.runs if run.arm == arm.name)
     parameters = _largest([run.parameters for run in runs])
-    ratio = reference / parameters if reference and parameters else None
-    seconds = [run.train_seconds for run in runs if run.train_seconds is not None]
-    rates = [run.examples_per_second for run in runs if run.examples_per_second is not None]
-    memory = _largest([run.peak_memory_bytes for run in runs])
     return {
         "arm": arm,
-        "layers": "" if arm.layers is None else str(arm.layers),
-        "parameters": millions(parameters),
-        "fewer": f"{ratio:.2f}×" if ratio is not None and not arm.is_predecessor else "",
-        "trainable": millions(_largest([run.trainable_parameters for run in runs])),
-        "seconds": duration(sum(seconds) / len(seconds)) if seconds else "",
-        "total": duration(spent) if spent else "",
-        "rate": f"{sum(rates) / len(rates):,.0f}" if rates else "",
-        "memory": f"{memory / 1e9:.2f} GB" if memory else "",
-        "trials": str(len(arm.trials)),
+        "parameters": parameters,
+        "fewer": reference / parameters if reference and parameters and not arm.is_predecessor else None,
+        "trainable": _largest([run.trainable_parameters for run in runs]),
+        "seconds": _mean([run.train_seconds for run in runs]),
+        "total": sum(run.train_seconds or 0.0 for run in results.runs if run.arm == arm.name) or None,
+        "rate": _mean([run.examples_per_second for run in runs]),
+        "memory": _largest([run.peak_memory_bytes for run in runs]),
     }
 
 
@@ -67,15 +59,14 @@ def _selection(found: Findings, arm: Arm) -> Row:
     cells = [found.cells.at(found.cells.main_task, arm.name, protocol) for protocol in PROTOCOLS]
     last, selected, held_out = (cell.summary.centre(found.results.suite.statistic) for cell in cells)
     spread = f"{min(counts)} to {max(counts)}" if counts and min(counts) != max(counts) else str(*counts[:1])
-    gain = selected - last if selected is not None and last is not None else None
     return {
         "arm": arm,
         "evaluations": spread,
-        "last": decimals(last, 1),
-        "selected": decimals(selected, 1),
-        "gain": signed(gain, 2),
-        "held_out": decimals(held_out, 1),
-        "worth": signed(_worth(cells[1].scores, cells[2].scores), 2),
+        "last": last,
+        "selected": selected,
+        "gain": selected - last if selected is not None and last is not None else None,
+        "held_out": held_out,
+        "worth": _worth(cells[1].scores, cells[2].scores),
     }
 
 
@@ -105,10 +96,8 @@ def _run_line(found: Findings, run: Run, arm: Arm, output: Path) -> Row:
     return {
         "run": run,
         "arm": arm,
-        **{protocol: decimals(run.score(protocol), 2) for protocol in PROTOCOLS},
         "trial": f"{run.trial}{' (chosen)' if chosen else ''}",
         "step": f"{steps} (best at {selected_step:,})" if selected_step is not None and steps else steps,
-        "seconds": "" if run.train_seconds is None else f"{run.train_seconds:,.0f}",
         "flags": ", ".join(sorted(flags)),
         "config": link(root, run, layout.CONFIG, output) if run.config else "",
         "manifest": link(root, run, layout.MANIFEST, output) if run.manifest else "",
@@ -123,25 +112,6 @@ def link(root: Path, run: Run, name: str, output: Path) -> str:
     except ValueError:
         return ""
     return quote(Path(relative).as_posix()) if hidden_here(relative) == relative else ""
-
-
-def failure_row(found: Findings, failures: Failures) -> Row:
-    """How often the runs of a cell failed, in words, with its mean and its interquartile mean."""
-    cell = found.cells.at(failures.task, failures.arm)
-    kinds = {"diverged": failures.diverged, "failed": failures.failed, "constant": failures.constant}
-    low, high = (f"{100 * value:.0f}" for value in (failures.low, failures.high))
-    robust = failures.robust is not None
-    return {
-        "task": next(column.title for column in found.table.columns if column.name == failures.task),
-        "arm": found.results.suite.arm(failures.arm).title,
-        "count": failures.count,
-        "failed": f"{failures.count} of {failures.runs}",
-        "kinds": ", ".join(f"{count} {kind}" for kind, count in kinds.items() if count),
-        "rate": f"up to {high} %" if failures.count == 0 else f"{low} to {high} %",
-        "mean": decimals(cell.summary.mean, 1),
-        "robust": decimals(failures.robust, 1),
-        "robust_interval": f"{failures.robust_low:.1f} to {failures.robust_high:.1f}" if robust else "",
-    }
 
 
 def failures_csv(found: Findings) -> str:
@@ -216,3 +186,8 @@ def _done(results: Results, arm: str) -> list[Run]:
 
 def _largest(values: Sequence[int | None]) -> int | None:
     return max((value for value in values if value is not None), default=None)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None

@@ -18,13 +18,13 @@ def to_csv(table: MainTable) -> str:
     names = ["value", "sd", "n", "planned", "remark"] + (["paper"] if table.paper == "beside" else [])
     heads = [f"{column.name} {name}" for column in table.columns for name in names]
     speed_heads = ["speed-up", "speed-up decided", "speed-up paper"] if table.speed else []
-    rows = []
+    suite, rows = table.suite, []
     for i, (arm, row) in enumerate(zip(table.arms, table.entries, strict=True)):
         layers = "" if arm.layers is None else arm.layers
-        cells: list[object] = [arm.name, plain_cell(arm.title), arm.method, layers, table.statistic, table.protocol]
+        cells: list[object] = [arm.name, plain_cell(arm.title), arm.method, layers, suite.statistic, suite.protocol]
         for entry in row:
             summary = entry.cell.summary
-            cells += [decimals(entry.value, 2), decimals(entry.sd, 2), summary.n, entry.cell.planned, entry.remark]
+            cells += [decimals(entry.value, 2), decimals(summary.sd, 2), summary.n, entry.cell.planned, entry.remark]
             cells += [decimals(entry.paper, table.places)] if table.paper == "beside" else []
         for speed in table.speed[i : i + 1]:
             cells += [decimals(speed.ratio, 2), "yes" if speed.decided else "no", decimals(speed.paper, 2)]
@@ -36,10 +36,10 @@ def to_latex(table: MainTable) -> str:
     """A booktabs tabular with escaped text; remarks about gaps are on a second line of the arm's row."""
     width = len(table.columns) + bool(table.speed)
     which = f", beside Table {table.beside_table} of the paper" if table.beside_table else ""
-    kind = f"{table.statistic} over seeds, {protocol_name(table.protocol)} checkpoint"
+    kind = f"{table.suite.statistic} over seeds, {protocol_name(table.suite.protocol)} checkpoint"
     speed_head = ["Speed-up"] if table.speed else []
     lines = [
-        f"% {text(table.title, 4000)}: {kind}{which}; needs booktabs",
+        f"% {text(table.suite.title, 4000)}: {kind}{which}; needs booktabs",
         r"\begin{tabular}{l" + "r" * width + "}",
         r"\toprule",
         " & ".join(["Method", *(latex(column.title) for column in table.columns), *speed_head]) + r" \\",
@@ -92,5 +92,6 @@ def latex(value: str) -> str:
 def _latex_entry(entry: Entry) -> str:
     if entry.value is None:
         return "--"
-    spread = "" if entry.sd is None else rf" {{\scriptsize$\pm${entry.sd:.1f}}}"
+    sd = entry.cell.summary.sd
+    spread = "" if sd is None else rf" {{\scriptsize$\pm${sd:.1f}}}"
     return f"{entry.value:.1f}{spread}"

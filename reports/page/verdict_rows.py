@@ -1,6 +1,6 @@
 """Verdicts as rows: for the page's two tables and for verdicts.csv.
 
-rows(found)              # a row per claim that one number decides, and per timing condition
+rows(found)              # the claims that one number decides, and each timing condition
 by_task(found)           # a row per claim about every task
 absent_lines(absent)     # the claims that the suite cannot judge, a line per reason
 """
@@ -10,18 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from reports.claims.decisions import sensitivity_words
 from reports.claims.verdicts import Absent, Claim, Part, Verdict
 from reports.statistics.significance import ALPHA, smallest_p
-from reports.words import counted, csv_text, listed, p_words, plain_cell, signed
+from reports.words import csv_text, listed, plain_cell, signed
 from results.format.published_numbers import TASKS
 
 Row = dict[str, Any]
 
 
-def rows(found: Sequence[Verdict]) -> list[Row]:
+def rows(found: Sequence[Verdict]) -> list[tuple[Verdict, Part]]:
     """Every part of the claims that are not decided task by task."""
-    return [row(verdict, part) for verdict in found if not is_by_task(verdict) for part in verdict.parts]
+    return [(verdict, part) for verdict in found if not is_by_task(verdict) for part in verdict.parts]
 
 
 def is_by_task(verdict: Verdict) -> bool:
@@ -47,49 +46,26 @@ def _task_row(verdict: Verdict, columns: Sequence[str]) -> Row:
     sizes = sorted({part.n for part in verdict.parts})
     family, least = max(part.family for part in verdict.parts), smallest_p(sizes[-1])
     return {
-        "sentence": verdict.claim["sentence"],
-        "where": verdict.claim["where"],
-        "word": verdict.word,
-        "label": label(verdict),
-        "counts": verdict.counts,
+        "verdict": verdict,
         "family": family,
         "n": str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}",
         "flip": "" if least <= ALPHA / family else f"undecidable at this n: least p {least:.3g}, Holm asks for less",
-        "cells": [(parts[c], row(verdict, parts[c])) if c in parts else None for c in columns],
+        "cells": [parts.get(column) for column in columns],
     }
 
 
-def row(verdict: Verdict, part: Part) -> Row:
-    """One part of a claim as text."""
-    claim = verdict.claim
-    title = "" if part.title in ("Macro", "Counted") or is_by_task(verdict) else part.title
-    low, high = (shown(value, claim) for value in (part.low, part.high))
-    exact = part.basis == "a count"
-    return {
-        "sentence": claim["sentence"],
-        "where": claim["where"],
-        "word": part.word,
-        "label": label(verdict),
-        "note": title,
-        "here": shown(part.mean, claim),
-        "interval": f"{low} to {high}" if low and not exact else "exact" if exact else "",
-        "paper": shown(part.published, claim),
-        "n": "" if exact else counted(part.n, "round" if part.basis == "rounds" else "seed"),
-        "p": p_words(part.p),
-        "family": f"Holm over {part.family}" if claim["kind"] == "order" and part.p is not None else "",
-        "flip": flip_words(part),
-        "more": more_words(part),
-        "size": f"{part.decision.word}, {part.size}" if part.decision and part.size else "",
-        "left_out": sensitivity_words(part.decision) if part.decision else "",
-        "normality": bool(part.decision and part.decision.on_normality),
-    }
+def interval_words(part: Part, claim: Claim) -> str:
+    """`+0.4 to +1.2`; `exact` for a count, empty without an interval."""
+    if part.basis == "a count":
+        return "exact"
+    return f"{shown(part.low, claim)} to {shown(part.high, claim)}" if part.low is not None else ""
 
 
 def flip_words(part: Part) -> str:
     """The sign-flip test in words: its p, or that this number of seeds cannot decide it."""
-    if part.sign_flip is None or part.sign_flip_least is None:
+    if part.sign_flip is None:
         return ""
-    least = part.sign_flip_least
+    least = smallest_p(part.n)
     return f"{part.sign_flip:.3g}" if least <= ALPHA else f"undecidable at this n (least {least:.3g})"
 
 
@@ -143,7 +119,8 @@ def to_csv(found: Sequence[Verdict], absent: Sequence[Absent]) -> str:
     rows: list[Iterable[object]] = []
     for v in found:
         for p in v.parts:
-            tests = (p.p, p.family, p.raw_p, p.sign_flip, p.sign_flip_least, p.bootstrap)
+            least = None if p.sign_flip is None else smallest_p(p.n)
+            tests = (p.p, p.family, p.raw_p, p.sign_flip, least, p.bootstrap)
             head = [v.claim["id"], v.claim["kind"], v.claim["where"], plain_cell(p.title), p.word, v.label]
             values = map(_number, (p.published, p.mean, p.low, p.high))
             more = "" if p.word != "undecided" or p.more is None else p.more

@@ -1,7 +1,7 @@
 """Intervals over seeds and dev examples at once, from stored predictions.
 
     drawn = resample(answers, draws=10_000)          # the task score of every run on every resampled dev set
-    joint_estimate(points, drawn, units)             # the mean over seeds: standard error, interval and its parts
+    mean_estimate(points, drawn, units)              # the mean over seeds: standard error, interval and its parts
 
 All runs of a task share one set of weights per resampled dev set, so differences are paired by example. Seeds stay
 rows, so differences are also paired by seed. The Multi-Bootstrap (Sellam et al. 2022) asks for both. Two things differ
@@ -140,16 +140,23 @@ def multinomial(rng: np.random.Generator, rows: int, size: int) -> Draws:
     return found
 
 
-def joint_estimate(
-    points: NDArray[np.float64], drawn: Draws, units: int, rounding: float = 0.0, null: float | None = None
-) -> Estimate | None:
-    """An estimate from the seeds' values (n,) and those on resampled dev sets (draws, n); None below two seeds.
+def mean_estimate(
+    points: NDArray[np.float64], drawn: Draws | None = None, units: int = 2, rounding: float = 0.0,
+    null: float | None = None,
+) -> Estimate | None:  # fmt: skip
+    """The mean of the seeds' values (n,); None below two seeds or without any variance.
 
-    `rounding` and `null` are those of `seeds_estimate`.
+    `drawn` are their values on resampled dev sets (draws, n) of `units` examples; without them the estimate is
+    Student's t over seeds. `rounding`: the variance that one value has because scores are counts of examples. `null`:
+    the value of no effect, for a difference: where all seeds give one value, the t test is then no surer than the exact
+    sign-flip test.
     """
     n = len(points)
     if n < 2:
         return None
+    if drawn is None:
+        found = estimated(points, 0.0, 0.0, units, rounding, null)
+        return found and replace(found, basis="seeds")
     # `drawn` (draws, n) holds the seeds' scores on the same resampled dev sets, so the covariance of two columns is the
     # part that two seeds' scores share because they are scored on the same examples. The mean covariance of all pairs
     # needs no n x n matrix: the variance of the row sums is the sum of all n^2 entries, `own` is the sum of the
@@ -167,24 +174,12 @@ def joint_estimate(
     return estimated(points, shared, whole / n**2, units, rounding, null)
 
 
-def seeds_estimate(points: NDArray[np.float64], rounding: float = 0.0, null: float | None = None) -> Estimate | None:
-    """An estimate without predictions, by Student's t over seeds; None below two seeds or without any variance.
-
-    `rounding`: the variance that one value has because scores are counts of examples. `null`: the value of no effect,
-    for a difference: where all seeds give one value, the t test is then no surer than the exact sign-flip test.
-    """
-    found = estimated(points, 0.0, 0.0, 2, rounding, null)
-    return found and replace(found, basis="seeds")
-
-
 def estimated(
     points: NDArray[np.float64], shared: float, least: float, units: int, rounding: float, null: float | None
 ) -> Estimate | None:
     """An estimate from the seeds' values and the example part `shared` of the mean's variance, from `units` examples;
-    the variance is at least `least`. `rounding` and `null` are those of `seeds_estimate`."""
+    the variance is at least `least`. `rounding` and `null` are those of `mean_estimate`."""
     n = len(points)
-    if n < 2:
-        return None
     # `rounding` is h^2 / 12 for each of the scores behind a value, so that a difference of two has the step
     # sqrt(6 rounding). Without predictions, values that are one step apart say no more of the spread than equal ones:
     # (1, 1, 1, 1, 2) examples better would have p = 0.004 where (1, 1, 1, 1, 1) has 0.06.

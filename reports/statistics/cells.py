@@ -9,7 +9,7 @@ A seed has a macro score only where it has a score of every macro task. A failed
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -119,18 +119,8 @@ def is_shared(suite: Suite, arm: str) -> bool:
     return suite.arm(arm).is_predecessor and not suite.predecessor_per_seed
 
 
-def _cell(results: Results, task: str, arm: str, protocol: str) -> Cell:
-    runs = chosen_runs(results, task, arm, protocol)
-    return _summed_up(task, arm, runs, by_seed(runs, protocol), is_shared(results.suite, arm))
-
-
-def _macro_cell(arm: str, cells: Sequence[Cell], shared: bool) -> Cell:
-    runs = tuple(run for cell in cells for run in cell.runs)
-    return _summed_up(MACRO, arm, runs, _macro_scores([cell.scores for cell in cells], shared), shared)
-
-
-def _macro_scores(columns: Sequence[Mapping[int, float]], shared: bool) -> dict[int, float]:
-    """The mean over tasks for every seed that has a score of each task."""
+def macro_scores(columns: Sequence[Mapping[int, float]], shared: bool) -> dict[int, float]:
+    """The mean over tasks for every seed that has a score of each task. `shared`: there is one run per task."""
     if not columns:
         return {}
     if shared:
@@ -140,6 +130,21 @@ def _macro_scores(columns: Sequence[Mapping[int, float]], shared: bool) -> dict[
         return {min(columns[0]): float(np.mean([next(iter(column.values())) for column in columns]))}
     seeds = sorted(set.intersection(*(set(column) for column in columns)))
     return {seed: float(np.mean([column[seed] for column in columns])) for seed in seeds}
+
+
+def for_every_seed(scores: Mapping[int, float], seeds: Iterable[int]) -> dict[int, float]:
+    """The score of a shared predecessor's one run for each of these seeds; empty if it has no score."""
+    return dict.fromkeys(seeds, *scores.values()) if len(scores) == 1 else {}
+
+
+def _cell(results: Results, task: str, arm: str, protocol: str) -> Cell:
+    runs = chosen_runs(results, task, arm, protocol)
+    return _summed_up(task, arm, runs, by_seed(runs, protocol), is_shared(results.suite, arm))
+
+
+def _macro_cell(arm: str, cells: Sequence[Cell], shared: bool) -> Cell:
+    runs = tuple(run for cell in cells for run in cell.runs)
+    return _summed_up(MACRO, arm, runs, macro_scores([cell.scores for cell in cells], shared), shared)
 
 
 def _summed_up(task: str, arm: str, runs: tuple[Run, ...], scores: Mapping[int, float], shared: bool) -> Cell:

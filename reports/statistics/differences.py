@@ -1,4 +1,4 @@
-"""Paired differences between arms of a cell, and the size of difference that they can detect.
+"""Paired differences between arms of a cell, the size that they can detect, and the size that matters in practice.
 
     compared = Differences(Estimator(Cells.of(results)))
     compared.of("rte", "theseus", "kd")        # paired by seed, with a 95 % interval
@@ -15,10 +15,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from reports.statistics.bootstrap import Estimate
-from reports.statistics.cells import MACRO, is_shared, summarise
+from reports.statistics.cells import MACRO, for_every_seed, is_shared, summarise
 from reports.statistics.intervals import Estimator
 from reports.statistics.power import detectable_effect
 from results.format.records import Suite, leading_theseus
+
+# The smallest difference that matters in practice, in points: one on a task of `LARGE` training examples or more and
+# on the macro score; two on a smaller task, whose seeds alone differ by as much. It is this suite's convention (a
+# region of practical equivalence, ROPE) and not the paper's.
+LARGE, LARGE_MARGIN, SMALL_MARGIN = 10_000, 1.0, 2.0  # training examples; points
 
 
 @dataclass(frozen=True)
@@ -103,14 +108,20 @@ def depth_leaders(suite: Suite) -> dict[int | None, str]:
     return {depth: name for depth, name in leaders.items() if name is not None}
 
 
+def is_rival(suite: Suite, name: str) -> bool:
+    """Whether an arm is another method to compare with: not the predecessor, a step of an ablation or a swept arm."""
+    arm = suite.arm(name)
+    swept = arm.group is not None and arm.x is not None
+    return not (arm.is_predecessor or swept or name in suite.steps)
+
+
 def difference(estimator: Estimator, task: str, reference: str, arm: str) -> Difference:
     """The paired differences of two arms on one task."""
     cells = estimator.cells
     ours, theirs = (cells.at(task, name, estimator.protocol).scores for name in (reference, arm))
     shared = is_shared(cells.results.suite, arm)
     if shared:
-        single = next(iter(theirs.values()), None)
-        theirs = {} if single is None else dict.fromkeys(ours, single)
+        theirs = for_every_seed(theirs, ours)
     seeds = tuple(sorted(set(ours) & set(theirs)))
     values = tuple(ours[seed] - theirs[seed] for seed in seeds)
     summary = summarise(values)
@@ -122,3 +133,11 @@ def difference(estimator: Estimator, task: str, reference: str, arm: str) -> Dif
     return Difference(
         task, reference, arm, pairing, seeds, values, summary.mean, summary.sd, low, high, found, basis, estimate
     )
+
+
+def practical_margin(suite: Suite, task: str) -> float:
+    """The smallest difference that matters on a task, or on the macro score."""
+    if task == MACRO:
+        return LARGE_MARGIN
+    examples = next(found.train_examples for found in suite.tasks if found.name == task)
+    return LARGE_MARGIN if (examples or 0) >= LARGE else SMALL_MARGIN

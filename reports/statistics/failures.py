@@ -1,23 +1,27 @@
 """Runs without a usable answer: how often each arm fails, and what its scores are if failures count.
 
-    rates = failure_rates(cells)                    # per task and arm, with an exact binomial interval
+    failure_rates(estimator)                            # per task and arm, with an exact binomial interval
     with_failures(estimator, "rte", "theseus", "kd")    # the difference in which a failed seed is a constant answer
 
 A mean over the seeds that survived flatters a method that fails often, and no interval over survivors covers what a new
 seed would give. So failures are counted beside scores, and a difference is also computed with every failed seed scored
 as the best constant answer: what the user of a failed model could have had for nothing.
+
+A small task also gives seeds that predict one class or one value for every input (Dodge et al. 2020, arXiv 2002.06305).
+They count like any run, and `constant_cells` names them: leaving them out would flatter a method that fails often, and
+hiding them would make a mean of two populations look like one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
 
 from reports.statistics.bootstrap import Estimate, estimated
-from reports.statistics.cells import MACRO, Cell, Cells, is_shared
+from reports.statistics.cells import MACRO, Cell, Cells, Summary, for_every_seed, is_shared, macro_scores, summarise
 from reports.statistics.intervals import Estimator
 from results.format.predictions import Answers, score_kind
 from results.format.records import Run
@@ -26,6 +30,17 @@ from results.format.scores import score
 BROKEN = ("diverged", "failed")
 CONSTANT = "constant predictions"  # such a flag in result.json begins with this; the split follows
 ENOUGH = 3  # values below which a trimmed mean is not shown
+
+
+@dataclass(frozen=True)
+class ConstantCell:
+    """A task and arm where `seeds` gave only one answer; the scores `of_all` seeds, and of the `others`."""
+
+    task: str
+    arm: str
+    seeds: tuple[int, ...]
+    of_all: Summary
+    others: Summary
 
 
 @dataclass(frozen=True)
@@ -50,9 +65,14 @@ class Failures:
     robust_high: float | None = None
 
     @property
+    def kinds(self) -> dict[str, int]:
+        """The number of runs that failed in each way."""
+        return {"diverged": self.diverged, "failed": self.failed, "constant": self.constant}
+
+    @property
     def count(self) -> int:
         """All three kinds."""
-        return self.diverged + self.failed + self.constant
+        return sum(self.kinds.values())
 
 
 def failure_rates(estimator: Estimator) -> list[Failures]:
@@ -64,6 +84,24 @@ def failure_rates(estimator: Estimator) -> list[Failures]:
             if any(run.status != "missing" for run in cell.runs):
                 found.append(_failures(estimator, cell))
     return found
+
+
+def constant_cells(cells: Cells, protocol: str | None = None) -> list[ConstantCell]:
+    """The cells with such seeds, in the suite's order of tasks and arms, at the suite's protocol by default."""
+    suite, found = cells.results.suite, []
+    for task in suite.tasks:
+        for arm in suite.arms:
+            cell = cells.at(task.name, arm.name, protocol)
+            constant = {run.seed for run in cell.runs if _is_constant(run, protocol or suite.protocol)}
+            if seeds := tuple(seed for seed in cell.scores if seed in constant):
+                others = summarise([score for seed, score in cell.scores.items() if seed not in constant])
+                found.append(ConstantCell(task.title, arm.title, seeds, cell.summary, others))
+    return found
+
+
+def _is_constant(run: Run, protocol: str) -> bool:
+    checkpoint = run.at(protocol)
+    return checkpoint is not None and any(flag.startswith(CONSTANT) for flag in checkpoint.flags)
 
 
 def rate_interval(failures: int, runs: int) -> tuple[float, float]:
@@ -105,7 +143,7 @@ def with_failures(estimator: Estimator, task: str, reference: str, arm: str) -> 
     if ours is None or theirs is None:
         return None
     if is_shared(estimator.cells.results.suite, arm):
-        theirs = dict.fromkeys(ours, *theirs.values()) if len(theirs) == 1 else {}
+        theirs = for_every_seed(theirs, ours)
     points = np.array([ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())])
     if len(points) < 2:
         return None
@@ -135,12 +173,7 @@ def _all_scores(estimator: Estimator, task: str, arm: str) -> dict[int, float] |
         return dict(cell.scores) | {seed: value for seed, value in filled.items() if value is not None}
     parts = [_all_scores(estimator, name, arm) for name in cells.macro_tasks]
     whole = [part for part in parts if part is not None]
-    if len(whole) < len(parts) or not whole:
-        return None
-    if is_shared(cells.results.suite, arm):  # one run per task, whichever seed each has
-        whole = [dict.fromkeys([0], *part.values()) if len(part) == 1 else {} for part in whole]
-    seeds = set.intersection(*(set(part) for part in whole))
-    return {seed: float(np.mean([part[seed] for part in whole])) for seed in seeds}
+    return macro_scores(whole, is_shared(cells.results.suite, arm)) if len(whole) == len(parts) else None
 
 
 def _score(estimator: Estimator, run: Run) -> float | None:
@@ -151,12 +184,11 @@ def _failures(estimator: Estimator, cell: Cell) -> Failures:
     # Every trial of a search counts, chosen or not: a method that fails under most settings fails often.
     over = [run for run in estimator.cells.results.of(cell.task, cell.arm) if run.status != "missing"]
     diverged, failed = (sum(run.status == status for run in over) for status in BROKEN)
-    checkpoints = [run.at(estimator.protocol) for run in over]
-    constant = sum(any(flag.startswith(CONSTANT) for flag in c.flags) for c in checkpoints if c is not None)
+    constant = sum(_is_constant(run, estimator.protocol) for run in over)
     low, high = rate_interval(diverged + failed + constant, len(over))
     found = Failures(cell.task, cell.arm, len(over), diverged, failed, constant, low, high)
     scores = _all_scores(estimator, cell.task, cell.arm)
     if scores is None or len(scores) < ENOUGH:
         return found
     robust, robust_low, robust_high = interquartile_mean(np.array([scores[seed] for seed in sorted(scores)]))
-    return Failures(**{**vars(found), "robust": robust, "robust_low": robust_low, "robust_high": robust_high})
+    return replace(found, robust=robust, robust_low=robust_low, robust_high=robust_high)

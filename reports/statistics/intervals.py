@@ -19,17 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reports.statistics.bootstrap import (
-    DRAWS,
-    Draws,
-    Estimate,
-    Resampled,
-    joint_draws,
-    joint_estimate,
-    resample,
-    seeds_estimate,
-)
-from reports.statistics.cells import MACRO, Cells, is_shared
+from reports.statistics.bootstrap import DRAWS, Draws, Estimate, Resampled, joint_draws, mean_estimate, resample
+from reports.statistics.cells import MACRO, Cells, for_every_seed, is_shared
 from results.format.predictions import Answers, read_answers
 
 
@@ -62,7 +53,7 @@ class Estimator:
     def score(self, task: str, arm: str) -> Estimate | None:
         """The mean score over seeds."""
         side = self._side(task, arm, tuple(self._scores(task, arm)))
-        return _estimate(side.points, side.drawn, side.units, self.rounding(task))
+        return mean_estimate(side.points, side.drawn, side.units, self.rounding(task))
 
     def difference(self, task: str, reference: str, arm: str) -> Estimate | None:
         """`reference` minus `arm` over their common seeds."""
@@ -116,7 +107,7 @@ class Estimator:
         if ours.drawn is not None and theirs.drawn is not None:
             drawn = np.asarray(change(ours.drawn, theirs.drawn))
         points = np.asarray(change(ours.points, theirs.points))
-        return _estimate(points, drawn, min(ours.units, theirs.units), rounding, null)
+        return mean_estimate(points, drawn, min(ours.units, theirs.units), rounding, null)
 
     def rounding(self, task: str) -> float:
         """The variance of a score, in points, because it counts whole examples; 0 where the dev set's size is unknown.
@@ -134,13 +125,13 @@ class Estimator:
         values = self._scores(task, arm)
         single = is_shared(self.cells.results.suite, arm)
         if single:
-            values = dict.fromkeys(seeds, *values.values()) if len(values) == 1 else {}
+            values = for_every_seed(values, seeds)
         points = np.array([values[seed] for seed in seeds if seed in values])
         names = self.cells.macro_tasks if task == MACRO else (task,)
         parts = [self._drawn(name, arm, seeds, single) for name in names]
         whole = [part for part in parts if part is not None]
         if not whole or len(whole) < len(parts):
-            return _Side(points, None, 0)
+            return _Side(points, None, 2)
         # A macro score is the mean over tasks, so its draw k is the mean of every task's draw k. The tasks were
         # resampled independently, because they share no example. The degrees of freedom are the smallest task's, which
         # is the cautious choice.
@@ -155,11 +146,3 @@ class Estimator:
             runs = tuple(answers.given.get(arm, {}))
             return self.resampled[task].of(arm, runs * len(seeds)) if len(runs) == 1 else None
         return self.resampled[task].of(arm, tuple(seeds)) if answers.has(arm, tuple(seeds)) else None
-
-
-def _estimate(
-    points: NDArray[np.float64], drawn: Draws | None, units: int, rounding: float, null: float | None = None
-) -> Estimate | None:
-    if drawn is None:
-        return seeds_estimate(points, rounding, null)
-    return joint_estimate(points, drawn, units, rounding, null)

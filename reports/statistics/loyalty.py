@@ -16,7 +16,7 @@ A run is compared with the predecessor it came from: the shared one, or the one 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -64,12 +64,19 @@ class Flips:
     differ: NDArray[np.int64]
     p: float
 
+    def turned(self) -> Flips:
+        """The same with the second arm first."""
+        swapped = replace(self, first=self.second, second=self.first)
+        return replace(swapped, only_first=self.only_second, only_second=self.only_first)
+
+    def per_cent(self, counts: NDArray[np.int64]) -> float:
+        """The share of all answers, pooled over seeds."""
+        return 100 * int(counts.sum()) / (len(counts) * len(self.seeds))
+
 
 def probabilities(logits: Array) -> Array:
     """Softmax of (examples, classes) logits as (classes, examples), which makes sums over few classes fast."""
-    rows = np.ascontiguousarray(logits.T, dtype=np.float64)
-    found = np.exp(rows - rows.max(axis=0))
-    return np.asarray(found / found.sum(axis=0))
+    return np.asarray(special.softmax(np.ascontiguousarray(logits.T, dtype=np.float64), axis=0))
 
 
 def jensen_shannon_distance(p: Array, q: Array) -> Array:

@@ -10,6 +10,7 @@ the dev set (the example part in reports.statistics.bootstrap). The test is the 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable
 from functools import cache
 
@@ -27,22 +28,22 @@ def seeds_needed(effect: float, sd: float, shared: float = 0.0, tests: int = 1) 
 
     None where even `MOST_SEEDS` are too few.
     """
-    return _fewest(lambda n: _power(effect, sd, shared, n, ALPHA / tests) - POWER)
+    return fewest(lambda n: _power(effect, sd, shared, n, ALPHA / tests) >= POWER)
 
 
 def seeds_for_equivalence(off: float, sd: float, margin: float, shared: float = 0.0) -> int | None:
     """Seeds that decide whether a mean is within `margin` of the centre if it truly lies `off` the centre."""
     room = margin - abs(off)
     if room < 0:  # one side decides, and the interval of TOST is one of 1 - 2 alpha
-        return _fewest(lambda n: _power(room, sd, shared, n, 2 * ALPHA) - POWER)
+        return fewest(lambda n: _power(room, sd, shared, n, 2 * ALPHA) >= POWER)
 
-    def decided(n: int) -> float:
+    def decided(n: int) -> bool:
         error, df = _error(sd, shared, n)
         reach = stats.t.ppf(1 - ALPHA, df)
         inner, outer = room / error - reach, (margin + abs(off)) / error - reach
-        return max(0.0, float(stats.norm.cdf(inner) + stats.norm.cdf(outer) - 1)) - POWER
+        return bool(stats.norm.cdf(inner) + stats.norm.cdf(outer) - 1 >= POWER)
 
-    return _fewest(decided)
+    return fewest(decided)
 
 
 def detectable_effect(sd: float, shared: float, n: int) -> float:
@@ -53,15 +54,10 @@ def detectable_effect(sd: float, shared: float, n: int) -> float:
     return float(optimize.brentq(lambda shift: power_of_t(shift, df) - POWER, 1e-6, 1e4)) * error
 
 
-def _fewest(short_of: Callable[[int], float]) -> int | None:
-    """The least n from 2 with enough power, by bisection, because power grows with n."""
-    if short_of(MOST_SEEDS) < 0:
-        return None
-    low, high = 2, MOST_SEEDS
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if short_of(middle) >= 0 else (middle + 1, high)
-    return low
+def fewest(enough: Callable[[int], bool]) -> int | None:
+    """The least number of seeds from 2 that is enough, by bisection, because power grows with it."""
+    found = 2 + bisect_left(range(2, MOST_SEEDS + 1), True, key=enough)
+    return found if found <= MOST_SEEDS else None
 
 
 def _error(sd: float, shared: float, n: int) -> tuple[float, float]:

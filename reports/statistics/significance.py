@@ -4,9 +4,9 @@
     moderated([cell_1, cell_2, ...], "less")        # paired t per cell with variance shared between cells
     holm([t.p for t in tests])                      # adjusted p values, family-wise
 
-`alternative` is `two-sided`, `greater` (the mean is above 0) or `less`. A sign-flip test reports the least p that it
-can give (`smallest`): where that is above alpha, "not significant" would describe the number of seeds and not the
-methods. docs/statistics.md has the formulas and their sources.
+`alternative` is `two-sided`, `greater` (the mean is above 0) or `less`. Where the least p that a sign-flip test can
+give (`smallest_p`) is above alpha, "not significant" would describe the number of seeds and not the methods.
+docs/statistics.md has the formulas and their sources.
 """
 
 from __future__ import annotations
@@ -30,41 +30,30 @@ ROUNDING = 1e-9  # scores (0 to 100) that differ by less than this are equal
 MOST_SEEDS = 1000  # a question that needs more seeds than this counts as not decidable by seeds
 
 
-@dataclass(frozen=True)
-class Test:
-    """The p value of a test, and `smallest`, the least p that its n can give."""
-
-    __test__ = False  # pytest must not collect it
-
-    p: float
-    smallest: float
-
-
 def sign_flip(
     values: ArrayLike, alternative: Alternative = "two-sided", draws: int = DRAWS, seed: int = 0, exact: int = EXACT
-) -> Test:
-    """Permute the signs of paired differences: all of them up to 16, else seeded draws that include the data.
+) -> float:
+    """The p of permuting the signs of paired differences: all up to 16, else seeded draws that include the data.
 
     Under the null a difference is as likely as its opposite. The statistic is the mean.
     """
     array = _finite(values)
     n = array.size
     if n == 0:
-        return Test(1.0, 1.0)
-    observed, least = float(array.mean()), smallest_p(n, alternative, draws, exact)
+        return 1.0
+    observed = float(array.mean())
     if n <= exact:
-        return Test(_tail(_all_sign_sums(array) / n, observed, alternative, 0), least)
+        return _tail(_all_sign_sums(array) / n, observed, alternative, 0)
     rng, found, block = np.random.default_rng(seed), [], max(1, 2_000_000 // n)
     for start in range(0, draws, block):
         signs = rng.integers(0, 2, size=(min(block, draws - start), n), dtype=np.int8)
         found.append((2 * (signs @ array) - array.sum()) / n)
-    return Test(_tail(np.concatenate(found), observed, alternative, 1), least)
+    return _tail(np.concatenate(found), observed, alternative, 1)
 
 
-def smallest_p(n: int, alternative: Alternative = "two-sided", draws: int = DRAWS, exact: int = EXACT) -> float:
-    """The least p that a sign-flip test of n differences can give: 2 / 2**n two-sided, 1 / 2**n one-sided."""
-    sides = 2 if alternative == "two-sided" else 1
-    return min(1.0, sides / 2**n) if n <= exact else 1 / (draws + 1)
+def smallest_p(n: int, exact: int = EXACT) -> float:
+    """The least p that a two-sided sign-flip test of n differences can give."""
+    return min(1.0, 2 / 2**n) if n <= exact else 1 / (DRAWS + 1)
 
 
 def t_tail(statistic: float, df: float, alternative: Alternative = "two-sided") -> float:
@@ -96,7 +85,7 @@ def paired_permutation(first: ArrayLike, second: ArrayLike, draws: int = 10_000,
     gaps = (a - b).reshape(len(a), -1).mean(axis=1)
     differing = gaps[np.abs(gaps) > 1e-12]
     if differing.size <= EXACT:
-        return sign_flip(differing).p
+        return sign_flip(differing)
     # Of c examples with the same size of difference, the number with a plus sign is binomial: draw only that number.
     sizes, counts = np.unique(np.abs(differing).round(12), return_counts=True)
     rng, null = np.random.default_rng(seed), np.zeros(draws)
@@ -157,7 +146,7 @@ def moderated(
     statistic = np.divide(mean, np.sqrt(posterior / n), out=flat, where=known)
     p = _tails(statistic, np.where(total > 0, total, 1.0), alternative)
     for i in np.flatnonzero(~known):
-        p[i] = sign_flip(cells[i], alternative).p
+        p[i] = sign_flip(cells[i], alternative)
     return Moderated(mean, np.sqrt(posterior), statistic, total, p, prior_df, np.sqrt(prior))
 
 

@@ -71,24 +71,26 @@ def _setting(condition: Condition) -> tuple[str, ...]:
     return tuple(text(value, 80) for value in (*device, condition.batch_size, condition.length, condition.layers[0]))
 
 
+def _of_depth(conditions: Sequence[Condition], arm: Arm) -> Condition | None:
+    """The condition that timed an arm's depth."""
+    side = 0 if arm.is_predecessor else 1
+    return next((c for c in conditions if arm.layers is not None and arm.layers == c.layers[side]), None)
+
+
 def latency(conditions: Sequence[Condition], arm: Arm) -> float | None:
     """Median seconds per batch for an arm's depth under one setting, None when it was not timed."""
-    for condition in conditions:
-        deep, shallow = condition.layers
-        layers, timing = (deep, condition.predecessor) if arm.is_predecessor else (shallow, condition.successor)
-        if arm.layers is not None and arm.layers == layers:
-            value = real(timing.p50) if timing is not None else None
-            # matplotlib overflows near the end of the float range
-            return value if value is not None and abs(value) < 1e30 else None
-    return None
+    if (condition := _of_depth(conditions, arm)) is None:
+        return None
+    timing = condition.predecessor if arm.is_predecessor else condition.successor
+    value = real(timing.p50) if timing is not None else None
+    # matplotlib overflows near the end of the float range
+    return value if value is not None and abs(value) < 1e30 else None
 
 
 def speed_up(conditions: Sequence[Condition], arm: Arm) -> tuple[float | None, bool]:
     """The measured ratio for an arm's depth under one setting, and whether it is decided; 1 for the predecessor."""
     if arm.is_predecessor:
         return (1.0, True) if conditions else (None, False)
-    for condition in conditions:
-        if arm.layers is not None and arm.layers == condition.successor_layers:
-            ratio = real(condition.ratio)
-            return ratio, condition.decided is True and ratio is not None
-    return None, False
+    condition = _of_depth(conditions, arm)
+    ratio = real(condition.ratio) if condition else None
+    return ratio, condition is not None and condition.decided is True and ratio is not None

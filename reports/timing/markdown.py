@@ -14,7 +14,7 @@ from pathlib import Path
 
 from jinja2 import Template
 
-from reports.timing.matrix import matrix
+from reports.timing.matrix import IN_WORDS, matrix
 from results.format import layout
 from results.format.documents.codec import LEFT_OUT, document
 from results.format.documents.speed import Condition
@@ -45,6 +45,7 @@ def publish(results_folder: Path, output: Path, machine: str | None = None) -> P
         title=text(results.suite.title, 120),
         weights=[f"{text(side, 40)}: {text(value, 80)}" for side, value in weights.items()],
         found=matrix(results),
+        **IN_WORDS,
     )
     path.write_text(page.rstrip() + "\n", encoding="utf-8")
     return path

@@ -1,7 +1,8 @@
 """Inference timing as tables: one table per device and thread count, with rows grouped by variant. Also the refused
 conditions, the dev scores of variants that round, and the paper's speed-ups beside ours.
 
-    found = matrix(results)          # Matrix, with everything formatted as text
+    found = matrix(results)          # Matrix
+    IN_WORDS                         # the functions with which the templates put a condition into words
 
 The variants come from speed.json; older files without variants have eager conditions. Only the range beside the paper's
 number pools conditions, and it says how many.
@@ -9,9 +10,9 @@ number pools conditions, and it says how many.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from reports.words import decimals
 from results.format.documents.speed import DevScore as Score
@@ -28,43 +29,12 @@ TITLES = {
 PAPER_LAYERS = 12
 
 
-@dataclass(frozen=True)
-class Row:
-    """One condition: shape, depth, the ratio within the variant, the gain over eager, latency and memory."""
+class RatioWords(NamedTuple):
+    """A ratio with its interval, both empty where there is none, and whether it is decided."""
 
-    shape: str
-    depth: str
     ratio: str
     interval: str
     decided: bool
-    gain: str
-    gain_interval: str
-    gain_decided: bool
-    predecessor: str
-    successor: str
-    memory: str
-    rounds: str
-    discarded: str
-
-
-@dataclass(frozen=True)
-class Group:
-    """The rows of one variant."""
-
-    title: str
-    rows: list[Row]
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One device and thread count."""
-
-    where: str
-    groups: list[Group]
-
-    @property
-    def count(self) -> int:
-        return sum(len(group.rows) for group in self.groups)
 
 
 @dataclass(frozen=True)
@@ -89,9 +59,9 @@ class Claim:
 
 @dataclass(frozen=True)
 class Matrix:
-    """Everything that the page shows of speed.json."""
+    """Everything that the page shows of speed.json. `settings`: by device and threads, the conditions by variant."""
 
-    settings: list[Setting]
+    settings: Mapping[str, Mapping[str, list[Condition]]]
     refused: list[str]
     dev_scores: list[DevScore]
     claims: list[Claim]
@@ -104,17 +74,16 @@ class Matrix:
 def matrix(results: Results) -> Matrix:
     """The tables of a results folder's timing; a synthetic suite is not compared with the paper."""
     timing = results.timing
-    settings = [_setting(place, found) for place, found in _grouped(timing.conditions, _place).items()]
-    rows = [row for setting in settings for group in setting.groups for row in group.rows]
+    settings = _grouped(timing.conditions, _place)
     return Matrix(
-        settings=settings,
+        settings={place: _grouped(found, variant_title) for place, found in settings.items()},
         refused=list(dict.fromkeys(_refusal(entry) for entry in timing.refused)),
         dev_scores=[_dev_score(entry) for entry in timing.dev_scores],
         claims=[] if results.suite.synthetic else claims(timing.conditions),
         agreement=_agreement(timing.conditions),
         incomplete=timing.complete is False,
-        memory=any(row.memory for row in rows),
-        gains=any(row.gain for row in rows),
+        memory=any(memory(condition.memory) for condition in timing.conditions),
+        gains=any(gain(condition).ratio for condition in timing.conditions),
     )
 
 
@@ -149,64 +118,52 @@ def _grouped(conditions: Iterable[Condition], key: Any) -> dict[str, list[Condit
     return found
 
 
-def _setting(place: str, conditions: Sequence[Condition]) -> Setting:
-    by_variant = _grouped(conditions, variant_title)
-    return Setting(place, [Group(title, [_row(c) for c in found]) for title, found in by_variant.items()])
+def shape(condition: Condition) -> str:
+    """`8 × dev (rte, median 97)`: batch size and length."""
+    found, dev = f"{text(condition.batch_size, 10)} × {text(condition.length, 10)}", condition.dev_lengths
+    if not dev:
+        return found
+    padded = real(dev.padded_median)
+    return f"{found} ({text(dev.task, 20)}{f', median {padded:.0f}' if padded is not None else ''})"
 
 
-def _row(condition: Condition) -> Row:
-    deep, shallow = (text(layers, 5) for layers in condition.layers)
-    over_eager = condition.over_eager if variant_of(condition) != "eager" else None
-    own, gain = _ratio(condition), _ratio(over_eager or Ratio())
-    return Row(
-        shape=f"{text(condition.batch_size, 10)} × {text(condition.length, 10)}{_dev(condition)}",
-        depth=f"{deep} to {shallow}",
-        ratio=own[0],
-        interval=own[1],
-        decided=own[2],
-        gain=gain[0],
-        gain_interval=gain[1],
-        gain_decided=gain[2],
-        predecessor=_latency(condition.predecessor),
-        successor=_latency(condition.successor),
-        memory=_memory(condition.memory),
-        rounds=text(condition.rounds, 10),
-        discarded=_discarded(condition),
-    )
+def depth(condition: Condition) -> str:
+    """`12 to 6`."""
+    return " to ".join(text(layers, 5) for layers in condition.layers)
 
 
-def _ratio(source: Ratio) -> tuple[str, str, bool]:
-    """Ratio, interval and whether it is decided; the texts are empty where there is no ratio."""
-    ratio, low, high = (real(value) for value in (source.ratio, source.ratio_low, source.ratio_high))
+def ratio(source: Ratio) -> RatioWords:
+    """The speed-up within the variant."""
+    found, low, high = (real(value) for value in (source.ratio, source.ratio_low, source.ratio_high))
     interval = f"{low:.2f} to {high:.2f}" if low is not None and high is not None else ""
-    return f"{ratio:.2f}×" if ratio is not None else "", interval, source.decided is True and ratio is not None
+    shown = f"{found:.2f}×" if found is not None else ""
+    return RatioWords(shown, interval, source.decided is True and found is not None)
 
 
-def _dev(condition: Condition) -> str:
-    lengths = condition.dev_lengths
-    if not lengths:
-        return ""
-    padded = real(lengths.padded_median)
-    return f" ({text(lengths.task, 20)}{f', median {padded:.0f}' if padded is not None else ''})"
+def gain(condition: Condition) -> RatioWords:
+    """The eager predecessor's time over the successor's; empty for eager itself, where it is the speed-up."""
+    over_eager = condition.over_eager if variant_of(condition) != "eager" else None
+    return ratio(over_eager or Ratio())
 
 
-def _latency(timed: Latency | None) -> str:
+def latency(timed: Latency | None) -> str:
     """p50 · p90 · p99 in milliseconds, empty where not measured."""
     found = [real(value) for value in (timed.p50, timed.p90, timed.p99)] if timed else []
     shown = ["" if value is None else f"{value * 1000:.2f}" for value in found]
     return " · ".join(shown) if any(shown) else ""
 
 
-def _memory(memory: MemorySides | None) -> str:
+def memory(sides: MemorySides | None) -> str:
     """Predecessor and successor in MB: weights plus the peak of one call."""
     shown = []
-    for side in (memory.predecessor, memory.successor) if memory else ():
+    for side in (sides.predecessor, sides.successor) if sides else ():
         weights, working = (real(side.weights_bytes), real(side.working_bytes)) if side else (None, None)
         shown.append("" if weights is None or working is None else f"{(weights + working) / 1e6:,.0f}")
     return " · ".join(shown) if all(shown) else ""
 
 
-def _discarded(condition: Condition) -> str:
+def discarded(condition: Condition) -> str:
+    """`2 discarded`; empty without discarded rounds."""
     found = condition.discarded
     count = sum(int(real(value) or 0) for value in (found.clock_gaps, found.outliers)) if found else 0
     return f"{count} discarded" if count else ""
@@ -273,13 +230,19 @@ def _same_share(condition: Condition, layers: int) -> bool:
 def _range(title: str, conditions: Sequence[Condition]) -> list[str]:
     """`Eager, float32, 6 to 3 layers: 1.71× to 1.98× in 6 of 8 conditions, the others undecided`."""
     lines = []
-    for depth, group in _grouped(conditions, lambda c: _row(c).depth).items():
+    for layers, group in _grouped(conditions, depth).items():
         ratios = sorted(r for c in group if c.decided is True and (r := real(c.ratio)) is not None)
         count = f"{len(group)} condition{'' if len(group) == 1 else 's'}"
         if not ratios:
-            lines.append(f"{title}, {depth} layers: undecided in {count}")
+            lines.append(f"{title}, {layers} layers: undecided in {count}")
             continue
         spread = f"{ratios[0]:.2f}×" if len(ratios) == 1 else f"{ratios[0]:.2f}× to {ratios[-1]:.2f}×"
         rest = "" if len(ratios) == len(group) else ", the others undecided"
-        lines.append(f"{title}, {depth} layers: {spread} in {len(ratios)} of {count}{rest}")
+        lines.append(f"{title}, {layers} layers: {spread} in {len(ratios)} of {count}{rest}")
     return lines
+
+
+IN_WORDS: dict[str, Callable[..., Any]] = {
+    "shape": shape, "depth": depth, "ratio": ratio, "gain": gain, "latency": latency, "memory": memory,
+    "discarded": discarded, "text": text,
+}  # fmt: skip

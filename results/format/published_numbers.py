@@ -45,6 +45,16 @@ def published_tables(folder: Path = FOLDER) -> pd.DataFrame:
 
 
 @cache
+def published_reruns(folder: Path = FOLDER) -> tuple[dict[str, str], ...]:
+    """The rows of reruns.csv, which others measured; raises `ReportError` without the file."""
+    path = folder / "reruns.csv"
+    if not path.is_file():
+        raise ReportError(f"{path}: missing; restore results/published/ from the repository")
+    rows = pd.read_csv(path, dtype=str, keep_default_na=False).to_dict("records")
+    return tuple({str(key): str(value) for key, value in row.items()} for row in rows)
+
+
+@cache
 def claims(folder: Path = FOLDER) -> tuple[dict[str, Any], ...]:
     """The `[[claim]]` entries of claims.toml; raises `ReportError` if one lacks a required key."""
     path = folder / "claims.toml"

@@ -111,6 +111,8 @@ def _checked(suite: Suite, path: Path) -> Suite:
             raise ReportError(f"{path}: {kind} must be present and have different names; correct the suite")
     if len(set(suite.steps)) != len(suite.steps) or not set(suite.steps) <= {arm.name for arm in suite.arms}:
         raise ReportError(f"{path}: steps must name arms of the suite, each once; correct the suite")
+    if not {name for c in suite.contrasts for name in (c.first, c.second)} <= {arm.name for arm in suite.arms}:
+        raise ReportError(f"{path}: contrasts must name arms of the suite; correct the suite")
     tasks = tuple(replace(task, title=task.title or task.name) for task in suite.tasks)
     arms = [replace(arm, title=arm.title or arm.name, method=arm.method or arm.name) for arm in suite.arms]
     return replace(suite, title=suite.title or suite.name, tasks=tasks, arms=_told_apart(arms))

@@ -12,9 +12,9 @@ from benchmarks.runs.execute import execute
 from benchmarks.runs.store import Store
 from benchmarks.suites.suite import load_suite
 from reports import export, read, render
-from reports.findings.constant_answers import constant_cells
 from reports.findings.findings import findings
 from reports.statistics.cells import Cells
+from reports.statistics.failures import constant_cells
 from tests import tiny
 from tests.report.make_results import make_results
 
@@ -50,8 +50,8 @@ def test_a_run_that_learned_one_class_is_done_and_flagged(tmp_path):
 
 def test_the_median_is_told_with_and_without(degenerate):
     (cell,) = constant_cells(Cells.of(read(degenerate)))
-    assert (cell.task, cell.seeds, cell.scored) == ("RTE", (1, 4), 4)
-    assert (cell.median, cell.without) == (pytest.approx((52.7 + 66.0) / 2), 67.0)
+    assert (cell.task, cell.seeds, cell.of_all.n) == ("RTE", (1, 4), 4)
+    assert (cell.of_all.median, cell.others.median) == (pytest.approx((52.7 + 66.0) / 2), 67.0)
 
 
 def test_nothing_is_left_without_them_where_every_seed_failed(tmp_path):
@@ -61,7 +61,7 @@ def test_nothing_is_left_without_them_where_every_seed_failed(tmp_path):
     result["last"]["flags"] = ["constant predictions on validation"]
     path.write_text(json.dumps(result))
     (cell,) = constant_cells(Cells.of(read(root)))
-    assert cell.without is None
+    assert cell.others.median is None
     assert constant_cells(Cells.of(read(root)), "selected") == []
 
 

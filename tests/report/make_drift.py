@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from reports import read
-from reports.drift.baseline import freeze
+from reports.drift.baseline import accepted, baseline_document
 from reports.drift.output import check
 from tests.report.make_results import make_results, number, score
 
@@ -23,6 +23,11 @@ def made(folder, **changes):
 
 def checked(folder, baseline, exact=False):
     return check(read(folder), baseline, exact)
+
+
+def freeze(results, margins=None):
+    """What `accept` writes."""
+    return baseline_document(accepted(results, margins), results.digest)
 
 
 def write_baseline(folder, path, margins=None):

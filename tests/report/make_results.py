@@ -347,6 +347,15 @@ KINDS: dict[str, dict[str, Any]] = {
         "tasks": ("mrpc", "rte"), "arms": ("predecessor", *STEPS), "arm_changes": STEPS,
         "suite": {"title": "One change at a time", "steps": [name for name in STEPS if name != "kd-start"], "table": 2},
     },
+    "contrasts": {
+        "tasks": ("cola", "mrpc", "rte"), "arms": ("predecessor", "finetune", "kd", *STEPS), "arm_changes": STEPS,
+        "predictions": True, "seeds": (1, 2, 3, 4, 5, 6),
+        "suite": {"title": "From fine-tuning to Theseus", "steps": ["finetune", *STEPS][:-1], "table": 2,
+                  "contrasts": [{"question": "Is Theseus above vanilla KD?", "first": "theseus", "second": "kd"},
+                                {"question": "Is it the start?", "first": "theseus-start", "second": "finetune"},
+                                {"question": "Is Theseus above KD from the same start?", "first": "theseus",
+                                 "second": "kd-start"}]},
+    },
     "depths": {
         "arms": ("predecessor", *DEPTHS), "arm_changes": DEPTHS,
         "suite": {"title": "GLUE with BERT-base, 12 to 6, 4 and 3 layers", "table": 7},

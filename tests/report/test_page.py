@@ -72,7 +72,7 @@ def parsed(path: Path) -> Page:
 def test_files_are_written_where_asked(pages, tmp_path):
     page = pages["single"]
     assert sorted(p.name for p in page.parent.iterdir()) == [
-        "failures.csv", "report.html", "table.csv", "table.tex", "verdicts.csv",
+        "failures.csv", "report.html", "reproducibility.md", "table.csv", "table.tex", "verdicts.csv",
     ]  # fmt: skip
     assert page.parent.name == "report"
     elsewhere = render(page.parent.parent, tmp_path / "a" / "b")
@@ -387,7 +387,8 @@ def test_predictions_bring_joint_intervals_loyalty_and_flips(predicted):
     assert "Answers that change" in page.text
     names = sorted(path.name for path in predicted.parent.iterdir())
     assert names == [
-        "across_tasks.csv", "failures.csv", "flips.csv", "report.html", "table.csv", "table.tex", "verdicts.csv",
+        "across_tasks.csv", "failures.csv", "flips.csv", "report.html", "reproducibility.md", "table.csv", "table.tex",
+        "verdicts.csv",
     ]  # fmt: skip
     again = render(predicted.parent.parent, predicted.parent.parent / "again")
     assert again.with_name("flips.csv").read_bytes() == predicted.with_name("flips.csv").read_bytes()

@@ -36,7 +36,10 @@ OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 CALL = re.compile(r"(?:python|\$\(PY\)) -m (benchmarks[\w.]*)(?: ([a-z]+))?([^\n`]*)")
 SETTING = re.compile(r"--set (?:'([^']+)'|([a-z][\w.-]*=[^\s`\]]+))")
 # written by a command or by a user, or another project's
-NO_FILES_OF_OURS = {"gpu.md", "DIR/gpu.md", "speed.md", "my.toml", "NAME.toml", "glue_submission_formatter.py"}
+NO_FILES_OF_OURS = {"train.py", "six-layers/README.md",
+    "gpu.md", "DIR/gpu.md", "speed.md", "my.toml", "NAME.toml", "glue_submission_formatter.py", "reproducibility.md",
+    "search.toml", "study.toml", "OUTPUT/study.toml",
+}  # fmt: skip
 IGNORED_BY_GIT = ("results/runs",)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import configparser
 import hashlib
 import importlib.metadata
-import json
 import os
 import re
 import shutil
@@ -22,8 +21,9 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT = PYPROJECT["project"]
-EXTRAS = PROJECT["optional-dependencies"]
 REPORT_GROUP = PYPROJECT["dependency-groups"]["report"]
+GROUPS = {name: lines for name, lines in PYPROJECT["dependency-groups"].items() if name != "report"}
+NAMED = {**GROUPS, **PROJECT["optional-dependencies"]}
 needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 
 
@@ -31,8 +31,8 @@ def text(path: str) -> str:
     return (ROOT / path).read_text(encoding="utf-8")
 
 
-def wanted(*extras: str) -> list[Requirement]:
-    lists = [PROJECT["dependencies"], *(EXTRAS[extra] for extra in extras)]
+def wanted(*names: str) -> list[Requirement]:
+    lists = [PROJECT["dependencies"], *(NAMED[name] for name in names)]
     return [Requirement(line) for requirements in lists for line in requirements]
 
 
@@ -97,16 +97,15 @@ def test_an_archive_of_another_hash_is_not_installed(tmp_path):
     assert codes == [1, 0]
 
 
-@pytest.mark.parametrize("requirement", wanted(*EXTRAS), ids=str)
+@pytest.mark.parametrize("requirement", wanted(*NAMED), ids=str)
 def test_what_is_wanted_is_locked_within_its_range(requirement):
     assert LOCK[canonicalize_name(requirement.name)] in requirement.specifier
 
 
 def test_the_lock_holds_what_the_wanted_packages_want_in_turn():
     """Walks the metadata of what is installed here, so it sees what pip saw on this Python and platform."""
-    todo = [
-        (r.name, r.extras) for r in wanted("suite", "test", "lint", "onnx") + [Requirement(r) for r in REPORT_GROUP]
-    ]
+    installed = [name for name in NAMED if name != "cluster"]
+    todo = [(r.name, r.extras) for r in wanted(*installed) + [Requirement(r) for r in REPORT_GROUP]]
     seen: set[tuple[str, frozenset[str]]] = set()
     missing = set()
     while todo:
@@ -128,7 +127,7 @@ def test_the_lock_holds_what_the_wanted_packages_want_in_turn():
     assert missing == set()
 
 
-@pytest.mark.parametrize("requirement", wanted(*EXTRAS), ids=lambda r: r.name)
+@pytest.mark.parametrize("requirement", wanted(*NAMED), ids=lambda r: r.name)
 def test_every_dependency_is_justified(requirement):
     row = re.compile(rf"^\| `{re.escape(requirement.name)}` \| [^|]{{10,}} \|", re.MULTILINE)
     assert row.search(text("CONTRIBUTING.md")), f"CONTRIBUTING.md does not say why {requirement.name} is needed"
@@ -136,7 +135,7 @@ def test_every_dependency_is_justified(requirement):
 
 def test_every_justified_dependency_is_still_wanted():
     listed = re.findall(r"^\| `([\w.-]+)` \|", text("CONTRIBUTING.md"), re.MULTILINE)
-    assert set(listed) == {requirement.name for requirement in wanted(*EXTRAS)}
+    assert set(listed) == {requirement.name for requirement in wanted(*NAMED)}
 
 
 def test_the_report_group_is_a_part_of_the_suite_without_torch():
@@ -246,39 +245,3 @@ def test_workflows_pin_actions_and_hold_no_rights(workflow):
     assert [action for action in used if not re.search(r"@[0-9a-f]{40}$", action)] == []
     assert "permissions:\n  contents: read\n" in content
     assert ": write" not in content
-
-
-# The wheel
-
-
-def test_the_wheel_holds_theseus_alone(tmp_path):
-    pytest.importorskip("setuptools", minversion="77")
-    source = tmp_path / "source"
-    source.mkdir()
-    for name in ("pyproject.toml", "LICENSE", "README.md"):
-        shutil.copy(ROOT / name, source)
-    for package in ("theseus", "baselines", "benchmarks", "reports"):
-        shutil.copytree(ROOT / package, source / package, ignore=shutil.ignore_patterns("__pycache__"))
-    build = "import sys; from setuptools.build_meta import build_wheel; build_wheel(sys.argv[1])"
-    subprocess.run([sys.executable, "-c", build, tmp_path], cwd=source, check=True, capture_output=True, timeout=120)
-    [wheel] = tmp_path.glob("*.whl")
-    names = zipfile.ZipFile(wheel).namelist()
-    packed = {name for name in names if ".dist-info/" not in name}
-    ours = {p.relative_to(ROOT).as_posix() for p in (ROOT / "theseus").rglob("*.py")}
-    assert {name for name in packed if name.endswith(".py")} == ours
-    assert {name.partition("/")[0] for name in packed} == {"theseus"}
-    metadata = next(n for n in names if n.endswith(".dist-info/METADATA"))
-    required = re.findall(r"^Requires-Dist: ([^;\n]*)$", zipfile.ZipFile(wheel).read(metadata).decode(), re.MULTILINE)
-    assert {re.match(r"[\w-]+", line).group() for line in required} == {"torch", "transformers"}
-
-    subprocess.run([sys.executable, ROOT / ".ci/sbom.py", wheel], check=True, capture_output=True, timeout=60)
-    bill = json.loads(wheel.with_suffix(".cdx.json").read_text(encoding="utf-8"))
-    assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.6")
-    assert bill["metadata"]["component"]["hashes"][0]["content"] == hashlib.sha256(wheel.read_bytes()).hexdigest()
-    parts = {part["name"]: part for part in bill["components"]}
-    assert {"torch", "transformers", "numpy", "tokenizers"} <= set(parts)
-    assert not {"pytest", "ruff"} & set(parts)
-    assert {name: part["version"] for name, part in parts.items()} == {name: LOCK[name] for name in parts}
-    assert all(part["hashes"] for part in parts.values())
-    references = {part["bom-ref"] for part in (*parts.values(), bill["metadata"]["component"])}
-    assert {edge["ref"] for edge in bill["dependencies"]} == references

@@ -136,6 +136,15 @@ class Registered:
 
 
 @dataclass(frozen=True)
+class Contrast:
+    """A question that the suite asked beforehand: whether the arm `first` is above the arm `second`."""
+
+    question: Annotated[str, Key(words(200))]
+    first: Annotated[str, Key(slug)]
+    second: Annotated[str, Key(slug)]
+
+
+@dataclass(frozen=True)
 class Suite:
     """suite.json.
 
@@ -157,6 +166,7 @@ class Suite:
     held_out: Annotated[float, Key(_share)]
     unequal_budget: Annotated[bool, Key(truth)]
     steps: Annotated[tuple[str, ...], Key(Each(slug))]
+    contrasts: Annotated[tuple[Contrast, ...], Key(Each(Nested(Contrast)))]
     x_title: Annotated[str | None, Key(words(60, None))]
     encoder: Annotated[SuiteEncoder, Key(Nested(SuiteEncoder))]
     successor_layers: Annotated[int | None, Key(whole)]

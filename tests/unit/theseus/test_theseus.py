@@ -18,8 +18,6 @@ from transformers import (
     GPT2Config,
     GPT2ForSequenceClassification,
     GPT2LMHeadModel,
-    ModernBertConfig,
-    ModernBertForSequenceClassification,
     RobertaConfig,
     RobertaForSequenceClassification,
     T5Config,
@@ -228,12 +226,6 @@ def test_models_without_a_stack_of_their_own_blocks_are_refused():
     t5 = T5ForConditionalGeneration(T5Config(d_model=32, num_layers=2, num_heads=2, d_ff=64, d_kv=16, vocab_size=65))
     with pytest.raises(TheseusError, match="encoder and a decoder"):
         Theseus(t5, 1, ALWAYS)
-
-
-def test_layers_of_different_kinds_are_refused():
-    config = ModernBertConfig(num_hidden_layers=6, **BERT_LIKE, **IDS, cls_token_id=1, sep_token_id=1)
-    with pytest.raises(TheseusError):
-        Theseus(ModernBertForSequenceClassification(config), 3, ALWAYS)
 
 
 def test_a_rate_out_of_bounds_is_refused_when_it_is_read():

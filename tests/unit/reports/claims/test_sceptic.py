@@ -13,7 +13,7 @@ from reports.claims.verdicts import verdicts
 from reports.findings.findings import findings
 from reports.page.headline import headline
 from reports.page.page import render
-from reports.statistics.bootstrap import joint_estimate, seeds_estimate
+from reports.statistics.bootstrap import mean_estimate
 from reports.statistics.cells import MACRO, Cells
 from reports.statistics.differences import Differences
 from reports.statistics.failures import failure_rates, interquartile_mean, rate_interval
@@ -65,10 +65,10 @@ def test_six_equal_differences_have_the_p_of_the_sign_flip_test(tmp_path):
 def test_the_variance_of_a_mean_is_never_below_the_rounding_of_its_scores():
     h = ONE
     values = np.array([2 * h, 2 * h, 2 * h + 1e-3])
-    found = seeds_estimate(values, rounding=2 * h**2 / 12)
+    found = mean_estimate(values, rounding=2 * h**2 / 12)
     assert found.error == pytest.approx(np.sqrt(2 * h**2 / 12 / 3))
     wide = np.array([0.0, 5.0, 10.0])
-    assert seeds_estimate(wide, 2 * h**2 / 12).error == pytest.approx(stats.sem(wide))
+    assert mean_estimate(wide, rounding=2 * h**2 / 12).error == pytest.approx(stats.sem(wide))
 
 
 def test_answers_that_differ_by_chance_keep_their_variance_where_seeds_tie():
@@ -79,7 +79,7 @@ def test_answers_that_differ_by_chance_keep_their_variance_where_seeds_tie():
     rng = np.random.default_rng(0)
     weights = rng.multinomial(n, np.full(n, 1 / n), 4000)
     drawn = (100 * weights @ gains / n).astype(np.float32)
-    found = joint_estimate(np.array([ONE, ONE]), drawn, n, null=0.0)
+    found = mean_estimate(np.array([ONE, ONE]), drawn, n, null=0.0)
     assert found.error**2 >= 0.95 * np.var(drawn.mean(axis=1))
     assert found.p() >= 0.5 - 1e-9
 

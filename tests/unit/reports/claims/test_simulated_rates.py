@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from reports.statistics.bootstrap import joint_estimate, seeds_estimate
+from reports.statistics.bootstrap import mean_estimate
 
 ONE = 100 / 277  # one RTE example in points
 
@@ -22,7 +22,7 @@ def test_no_verdict_comes_from_a_tie(n):
         right = (rng.random((2, n, 277)) < hard).astype(np.float32)
         gaps = right[0] - right[1]
         points = 100 * gaps.mean(axis=1, dtype=np.float64)
-        estimate = joint_estimate(points, 100 * weights @ gaps.T / 277, 277, 2 * ONE**2 / 12, 0.0)
+        estimate = mean_estimate(points, 100 * weights @ gaps.T / 277, 277, 2 * ONE**2 / 12, 0.0)
         significant = estimate is not None and estimate.p() <= 0.05
         wrong += significant
         if np.ptp(points) < 1e-9:
@@ -53,7 +53,7 @@ def test_intervals_over_survivors_do_not_hold_the_mean_over_all_seeds():
         fails, scores, hits = rng.random((4000, 6)) < 1 / 6, rng.normal(70.0, 1.0, (4000, 6)), []
         for row, gone in zip(scores, fails, strict=True):
             if (~gone).sum() >= 2:
-                low, high = seeds_estimate(row[~gone]).interval()
+                low, high = mean_estimate(row[~gone]).interval()
                 hits.append(low <= 70.0 - drop / 6 <= high)
         held[drop] = np.mean(hits)
     assert held == {
@@ -76,7 +76,7 @@ def test_sixteen_trials_against_one_are_unfair_only_where_dev_chooses(chosen_on)
         dev = right.mean(axis=(1, 2))
         best = int(np.argmax(dev[:16])) if chosen_on == "dev" else int(rng.integers(16))
         gaps = right[best] - right[16]
-        found = joint_estimate(100 * gaps.mean(axis=1, dtype=np.float64), 100 * weights @ gaps.T / 277, 277, null=0.0)
+        found = mean_estimate(100 * gaps.mean(axis=1, dtype=np.float64), 100 * weights @ gaps.T / 277, 277, null=0.0)
         above += found.mean > 0 and found.p() <= 0.05
     print(chosen_on, above / studies)
     assert (0.1 < above / studies < 0.4) if chosen_on == "dev" else above / studies < 0.05

@@ -8,7 +8,7 @@ from reports import read
 from reports.claims.matching import matched
 from reports.claims.verdicts import verdicts
 from reports.page.verdict_rows import absent_lines, by_task, flip_words, more_words, rows, to_csv
-from reports.statistics.bootstrap import seeds_estimate
+from reports.statistics.bootstrap import mean_estimate
 from reports.statistics.cells import MACRO, Cells
 from reports.statistics.differences import Differences, comparisons
 from reports.statistics.intervals import Estimator
@@ -231,7 +231,7 @@ def predicted(tmp_path_factory):
 
 def test_joint_interval_is_wider_than_the_seeds_alone_say(predicted):
     both = predicted.of("rte", "theseus", "kd")
-    plain, estimate = seeds_estimate(np.array(both.values)), both.estimate
+    plain, estimate = mean_estimate(np.array(both.values)), both.estimate
     assert (plain.basis, both.basis) == ("seeds", "seeds and examples")
     assert plain.mean == both.mean
     assert both.detectable > detectable_effect(plain.sd, 0.0, 3) * 0.9
@@ -287,7 +287,7 @@ def test_a_cell_without_all_predictions_falls_back_to_the_seeds(tmp_path):
     assert found["kd", "cola"] == found["pkd", MACRO] == "seeds and examples"
 
 
-def test_verdicts_rest_on_the_joint_estimate(predicted):
+def test_verdicts_rest_on_the_mean_estimate(predicted):
     found = {v.claim["id"]: v for v in verdicts(predicted)[0]}
     part = next(p for p in found["theseus-above-kd-tasks"].parts if p.title == "RTE")
     assert part.basis == "seeds and examples"

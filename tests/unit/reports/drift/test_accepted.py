@@ -13,7 +13,7 @@ from scipy import stats
 
 from reports import ReportError, read
 from reports.drift import baseline
-from reports.drift.baseline import NoBaseline, checksum, freeze, load_baseline
+from reports.drift.baseline import NoBaseline, checksum, load_baseline
 from reports.drift.compare import compare
 from reports.drift.margins import advice, read_margins
 from reports.drift.snapshot import snapshot
@@ -25,6 +25,7 @@ from tests.report.make_drift import (
     TASKS,
     cell,
     checked,
+    freeze,
     made,
     save_predictions,
     shifted,

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from reports import ReportError, read
-from reports.drift.baseline import freeze
 from reports.drift.output import lines
 from tests.report.make_drift import (
     ARMS,
@@ -19,6 +18,7 @@ from tests.report.make_drift import (
     cell,
     change_manifests,
     checked,
+    freeze,
     made,
     noisy,
     rewrite,

@@ -29,7 +29,7 @@ def drawn(results) -> dict[str, str]:
     found = {
         "rte": score_panel(whole, style, columns["rte"]),
         "cola": score_panel(whole, style, columns["cola"]),
-        "difference": difference_panel(whole, style, results.suite.arm("kd"), [gap], {"rte": "RTE"}),
+        "difference": difference_panel(whole, style, "theseus-kd", "Difference from KD, points", [("RTE", gap)]),
         "loss": curve_panel(whole, style, columns["rte"], "loss"),
         "rate": curve_panel(whole, style, columns["rte"], "rate"),
         "latency": latency_figure(whole, style),

@@ -98,7 +98,7 @@ def test_a_depth_the_paper_lacks_has_no_number_beside_it(tmp_path):
 
 def test_gaps_are_named_and_never_averaged(beside):
     assert entry(beside, "kd", "rte").remark == "1 of 2 seeds, 1 diverged"
-    assert entry(beside, "kd", "rte").sd is None
+    assert entry(beside, "kd", "rte").cell.summary.sd is None
     assert entry(beside, "pkd", MACRO).remark == "1 of 2 seeds"
     whole = entry(beside, "theseus", MACRO)
     assert whole.remark == ""

@@ -8,10 +8,9 @@ from reports.statistics.bootstrap import (
     combined,
     grouped,
     joint_draws,
-    joint_estimate,
+    mean_estimate,
     multinomial,
     resample,
-    seeds_estimate,
 )
 from results.format.predictions import Answers
 from results.format.scores import Sums, score
@@ -145,7 +144,7 @@ def test_variance_is_that_of_the_explicit_double_bootstrap_less_what_that_counts
     draws = [100 * right[rng.integers(0, n, n)][:, rng.integers(0, m, m)].mean() for _ in range(40_000)]
     weights = multinomial(rng, 40_000, m)
     drawn = 100 * (weights @ right.T.astype(np.float32)) / m
-    ours = joint_estimate(100 * right.mean(axis=1), drawn, m)
+    ours = mean_estimate(100 * right.mean(axis=1), drawn, m)
     own, shared = drawn.var(axis=0).mean(), ours.example_part
     noise = (own - shared) / n  # seed-by-example noise, in the mean
     explicit = ours.seed_part * (n - 1) / n + shared + noise + noise * (n - 1) / n
@@ -155,22 +154,22 @@ def test_variance_is_that_of_the_explicit_double_bootstrap_less_what_that_counts
 
 def test_estimate_without_spread_between_seeds_still_has_the_dev_set():
     same = np.tile(np.random.default_rng(0).normal(70, 2, (500, 1)), 3).astype(np.float32)
-    found = joint_estimate(np.array([70.0, 70.0, 70.0]), same, 277)
+    found = mean_estimate(np.array([70.0, 70.0, 70.0]), same, 277)
     assert found.seed_part == 0
     assert found.error == pytest.approx(2, rel=0.1)
     assert (found.tied, found.df) == (True, 2)  # nothing is known of the spread between seeds
-    assert joint_estimate(np.array([70.0]), same[:, :1], 277) is None
+    assert mean_estimate(np.array([70.0]), same[:, :1], 277) is None
     assert combined(1.0, 0.0, 0.0, 3, 10) is None
 
 
 def test_estimate_without_examples_is_students_t():
     values = np.array([1.0, 2.0, 4.0])
-    found, theirs = seeds_estimate(values), stats.ttest_1samp(values, 0)
+    found, theirs = mean_estimate(values), stats.ttest_1samp(values, 0)
     assert found.interval() == pytest.approx(tuple(theirs.confidence_interval(0.95)))
     assert found.p() == pytest.approx(theirs.pvalue)
     assert found.sd == pytest.approx(values.std(ddof=1))
-    assert seeds_estimate(np.array([1.0, 1.0])) is None
-    assert seeds_estimate(np.array([1.0])) is None
+    assert mean_estimate(np.array([1.0, 1.0])) is None
+    assert mean_estimate(np.array([1.0])) is None
 
 
 def coverage(
@@ -203,8 +202,8 @@ def coverage(
         sums = Sums.of(kind, labels, np.concatenate(given))
         points = 100 * sums.score(sums.columns.sum(axis=0, keepdims=True))[0].astype(float)
         drawn = 100 * sums.score(weights @ sums.columns)
-        one = joint_estimate(points[:n], drawn[:, :n], m).interval()
-        gap = joint_estimate(points[n:] - points[:n], drawn[:, n:] - drawn[:, :n], m).interval()
+        one = mean_estimate(points[:n], drawn[:, :n], m).interval()
+        gap = mean_estimate(points[n:] - points[:n], drawn[:, n:] - drawn[:, :n], m).interval()
         held[k] = one[0] <= truth[0] <= one[1], gap[0] <= truth[1] - truth[0] <= gap[1]
     return held.mean(axis=0)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from reports.statistics.bootstrap import seeds_estimate
+from reports.statistics.bootstrap import mean_estimate
 from reports.statistics.cells import MACRO, Cells, macro_tasks, summarise
 from reports.statistics.differences import Differences, comparisons, depth_leaders
 from reports.statistics.intervals import Estimator
@@ -60,7 +60,7 @@ def test_one_value_has_no_sd_and_none_has_nothing():
     assert summarise([3.0]).sd is None
     empty = summarise([])
     assert (empty.n, empty.mean, empty.centre("mean")) == (0, None, None)
-    assert seeds_estimate(np.array([1.0])) is None
+    assert mean_estimate(np.array([1.0])) is None
 
 
 def test_macro_is_per_seed_and_only_over_whole_seeds(whole, holed):
@@ -156,7 +156,7 @@ def test_detectable_difference_by_simulation():
 
 def test_interval_covers_as_often_as_it_says():
     draws = np.random.default_rng(1).normal(0.7, 2.0, size=(2000, 5))
-    bounds = [seeds_estimate(row).interval() for row in draws]
+    bounds = [mean_estimate(row).interval() for row in draws]
     assert np.mean([low <= 0.7 <= high for low, high in bounds]) == pytest.approx(0.95, abs=0.015)
 
 

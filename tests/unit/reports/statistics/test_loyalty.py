@@ -10,7 +10,7 @@ from scipy.spatial import distance
 
 from reports import read
 from reports.findings.findings import findings
-from reports.page.loyalty_rows import flip_rows, flips_csv, grids
+from reports.page.loyalty_rows import flips_csv, grids, leading_flips
 from reports.statistics.loyalty import (
     all_flips,
     calibration_error,
@@ -157,13 +157,13 @@ def test_every_pair_of_arms_is_in_the_csv(folder, tmp_path):
 
 def test_rows_put_the_leading_arm_first(folder):
     results, answers = folder
-    rows = flip_rows(findings(results))
-    assert {row["first"] for row in rows} == {"BERT-of-Theseus"}
+    rows = leading_flips(findings(results))
+    assert {pair.first for pair in rows} == {"theseus"}
     assert len(rows) == 4
     given, labels = answers["rte"].given, answers["rte"].labels
-    kd = next(row for row in rows if row["second"] == "Vanilla KD")
+    kd = next(pair for pair in rows if pair.second == "kd")
     only = np.mean([(given["theseus"][s] == labels) & (given["kd"][s] != labels) for s in (1, 2)])
-    assert kd["only_first"] == f"{100 * only:.1f}"
+    assert kd.per_cent(kd.only_first) == pytest.approx(100 * only)
     titles = [grid.title for grid in grids(findings(results))]
     assert titles == [
         "Label loyalty, %",

@@ -13,7 +13,7 @@ from reports import render
 from reports.drift.speed import compare_speed
 from reports.timing.headline_setting import timing_for_figure
 from reports.timing.markdown import publish
-from reports.timing.matrix import claims, matrix, variant_of
+from reports.timing.matrix import claims, discarded, gain, latency, matrix, memory, ratio, shape, variant_of
 from results.format.errors import ReportError
 from results.format.reader import read
 from results.format.records import Condition
@@ -29,33 +29,30 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_file_of_before_there_were_variants_is_shown_as_eager(tmp_path):
     found = matrix(read(make_results(tmp_path, **ONE)))
-    gpu, cpu = found.settings
-    assert [group.title for group in gpu.groups] == ["Eager, bfloat16 autocast"]
-    assert [group.title for group in cpu.groups] == ["Eager, float32"]
-    (row,) = gpu.groups[0].rows
-    assert (row.ratio, row.interval, row.decided) == ("1.97×", "1.95 to 1.99", True)
-    assert row.predecessor == "12.10 · 12.40 · 13.10"
-    assert (row.gain, row.memory, row.discarded) == ("", "", "")
-    assert not cpu.groups[0].rows[0].decided
+    gpu, cpu = found.settings.values()
+    assert (list(gpu), list(cpu)) == (["Eager, bfloat16 autocast"], ["Eager, float32"])
+    (row,) = gpu["Eager, bfloat16 autocast"]
+    assert ratio(row) == ("1.97×", "1.95 to 1.99", True)
+    assert latency(row.predecessor) == "12.10 · 12.40 · 13.10"
+    assert (gain(row).ratio, memory(row.memory), discarded(row)) == ("", "", "")
+    assert not ratio(cpu["Eager, float32"][0]).decided
     assert (found.gains, found.memory, found.incomplete) == (False, False, False)
     assert found.refused == found.dev_scores == found.agreement == []
 
 
 def test_every_thread_count_is_a_table_and_every_variant_a_group(folder):
     found = matrix(read(folder))
-    assert [setting.where for setting in found.settings[1:]] == [
-        "2-core CPU, 1 thread, sdpa attention", "2-core CPU, 2 threads, sdpa attention",
-    ]  # fmt: skip
-    one = found.settings[1]
-    assert [group.title for group in one.groups] == [
+    assert list(found.settings)[1:] == ["2-core CPU, 1 thread, sdpa attention", "2-core CPU, 2 threads, sdpa attention"]
+    one = found.settings["2-core CPU, 1 thread, sdpa attention"]
+    assert list(one) == [
         "Eager, float32", "Eager, bfloat16 autocast", "torch.compile, float32", "ONNX Runtime, float32",
     ]  # fmt: skip
-    row = next(row for row in one.groups[1].rows if "8 × dev" in row.shape)
-    assert row.shape == "8 × dev (rte, median 97)"
-    assert (row.ratio, row.decided) == ("1.95×", True)
-    assert (row.gain, row.gain_interval, row.gain_decided) == ("2.73×", "2.53 to 2.93", False)
-    assert (row.memory, row.discarded) == ("489 · 317", "2 discarded")
-    assert {row.gain for row in one.groups[0].rows} == {""}
+    row = next(row for row in one["Eager, bfloat16 autocast"] if "8 × dev" in shape(row))
+    assert shape(row) == "8 × dev (rte, median 97)"
+    assert ratio(row)[::2] == ("1.95×", True)
+    assert gain(row) == ("2.73×", "2.53 to 2.93", False)
+    assert (memory(row.memory), discarded(row)) == ("489 · 317", "2 discarded")
+    assert {gain(row).ratio for row in one["Eager, float32"]} == {""}
 
 
 def test_what_was_refused_and_what_rounding_costs_is_said(folder):

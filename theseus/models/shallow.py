@@ -8,8 +8,10 @@ from typing import Any, Literal, TypeVar, cast
 
 from torch import nn
 
-from theseus.blocks import find_blocks, set_depth
 from theseus.errors import TheseusError
+from theseus.models.blocks import find_blocks
+from theseus.models.configs import copied_configs
+from theseus.models.depth import Plan, plan
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -38,18 +40,17 @@ def choose_layers(choice: Choice | Sequence[int], depth: int, layers: int) -> li
     return list(choice)
 
 
-def with_layers(model: M, stack: nn.ModuleList, layers: Sequence[nn.Module]) -> M:
-    """A deep copy of `model` with copies of `layers` in place of its `stack`; other blocks are never copied.
+def with_layers(model: M, layers: Sequence[nn.Module], made: Plan, picked: Sequence[int] | None = None) -> M:
+    """A deep copy of `model` with copies of `layers` in place of its stack; other blocks are never copied.
 
-    All its parameters require gradients, and it is in eval mode, as after `from_pretrained`.
+    All its parameters require gradients, and it is in eval mode, as after `from_pretrained`. `picked`: as in the plan,
+    for a model that was planned for already.
     """
-    blocks = nn.ModuleList(copy.deepcopy(layer) for layer in layers)
-    for index, block in enumerate(blocks):
-        for module in block.modules():
-            if hasattr(module, "layer_idx"):  # the address of a layer in a decoder's key-value cache
-                setattr(module, "layer_idx", index)  # noqa: B010 - a plain attribute, which nn.Module's stubs deny
-    shallow: Any = copy.deepcopy(model, memo={id(stack): blocks})
-    set_depth(shallow.config, len(blocks))
+    stack = model.get_submodule(made.path)
+    memo = copied_configs(model)
+    new = [made.place(copy.deepcopy(layer, dict(memo)), index) for index, layer in enumerate(layers)]
+    shallow: Any = copy.deepcopy(model, {**memo, id(stack): nn.ModuleList(new)})
+    made.write(shallow, len(cast(nn.ModuleList, stack)), made.picked if picked is None else picked)
     return cast(M, shallow.requires_grad_(True).eval())
 
 
@@ -58,9 +59,13 @@ def keep_layers(model: M, indices: Sequence[int]) -> M:
 
     Raises `TheseusError` for an index outside the stack or an empty selection.
     """
-    layers = find_blocks(model).layers
-    check_indices(indices, len(layers))
-    return with_layers(model, layers, [layers[index] for index in indices])
+    stack = find_blocks(model)
+    blocks = list(stack.layers)
+    check_indices(indices, len(blocks))
+    made = plan(model, stack, indices)
+    shallow = with_layers(model, [made.fitting(i, blocks[index], blocks) for i, index in enumerate(indices)], made)
+    made.cut(shallow)
+    return shallow
 
 
 def check_indices(indices: Sequence[int], depth: int) -> None:

@@ -1,0 +1,106 @@
+"""Ask a tokenizer what it does to a task's text; `benchmarks.preflight.token_facts` calls this in another process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from transformers import AutoConfig
+
+from benchmarks.models.loading import folder_of, load_tokenizer
+from benchmarks.models.source import EncoderSource
+from benchmarks.tasks.data import TRAIN, Source, load_splits, splits_of
+from results.format.errors import UserError
+
+LONGEST = 512  # texts of each split, by characters, among which the longest example is looked for
+SAMPLED = 1024  # training examples whose lengths and unknown words are counted
+AT_ONCE = 128
+MOST_ADDED = 64  # special tokens of an example
+NO_LIMIT = 10**9  # tokenizers without a length of their own say 1e30
+
+
+def probed(encoder: EncoderSource, source: Source) -> dict[str, Any] | str:
+    """The facts, or why there are none. The tokenizers library writes a backtrace for each thread that panics, so this
+    process says nothing from now on."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    try:
+        return _facts(encoder, source)
+    except UserError as error:
+        return str(error)
+    except BaseException as error:  # a panic of the tokenizers library is not an Exception
+        return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+
+
+def _facts(encoder: EncoderSource, source: Source) -> dict[str, Any]:
+    tokenizer = load_tokenizer(encoder)
+    splits = {split: _texts(source, split) for split in splits_of(source.task)}
+    one = tokenizer(*([column[0]] for column in splits[TRAIN]), return_special_tokens_mask=True)
+    if (added := sum(one["special_tokens_mask"][0])) > MOST_ADDED:
+        raise ValueError(f"it adds {added:,} special tokens to an example")
+    longest, split, row = max(
+        (len(ids), split, row)
+        for split, columns in splits.items()
+        for rows, encoded in _encoded(tokenizer, columns, _longest(columns))
+        for row, ids in zip(rows, encoded["input_ids"], strict=True)
+    )
+    shown = tokenizer(*([column[row]] for column in splits[split]))
+    config = AutoConfig.from_pretrained(folder_of(encoder), trust_remote_code=False)
+    limits = [getattr(config, "max_position_embeddings", None), tokenizer.model_max_length]
+    return {
+        "form": _form(tokenizer, shown),
+        "pad": tokenizer.pad_token if tokenizer.pad_token == tokenizer.eos_token else "",
+        "lower": _lower(tokenizer),
+        "segments": len(set((shown.get("token_type_ids") or [[]])[0])) > 1,
+        "types": getattr(config, "type_vocab_size", None) or 0,
+        "longest": longest,
+        "split": split,
+        "row": row,
+        "positions": min((limit for limit in limits if limit and limit < NO_LIMIT), default=None),
+    } | _sample(tokenizer, splits[TRAIN])
+
+
+def _texts(source: Source, split: str) -> list[list[str]]:
+    """The text columns of a split."""
+    return [load_splits(source)[split].data[column].to_pylist() for column in source.task.columns]
+
+
+def _longest(columns: list[list[str]]) -> list[int]:
+    """The rows of most characters."""
+    sizes = np.sum([[len(text) for text in column] for column in columns], axis=0)
+    found: list[int] = np.argsort(-sizes, kind="stable")[:LONGEST].tolist()
+    return found
+
+
+def _encoded(tokenizer: Any, columns: list[list[str]], rows: list[int]) -> Iterator[tuple[list[int], Any]]:
+    for start in range(0, len(rows), AT_ONCE):
+        part = rows[start : start + AT_ONCE]
+        yield part, tokenizer(*([column[row] for row in part] for column in columns))
+
+
+def _form(tokenizer: Any, encoded: Any) -> str:
+    """An example with its special tokens; A and B stand for its texts."""
+    if not tokenizer.is_fast:
+        return tokenizer.decode(encoded["input_ids"][0])[:80]
+    words = zip(encoded["input_ids"][0], encoded.sequence_ids(0), strict=True)
+    parts = [tokenizer.convert_ids_to_tokens(token) if text is None else "AB"[text] for token, text in words]
+    return " ".join(part for part, before in zip(parts, [None, *parts], strict=False) if part != before)
+
+
+def _lower(tokenizer: Any) -> bool:
+    normalizer = tokenizer.backend_tokenizer.normalizer if tokenizer.is_fast else None
+    return "a" in (normalizer.normalize_str("A") if normalizer else "")
+
+
+def _sample(tokenizer: Any, columns: list[list[str]]) -> dict[str, Any]:
+    """Lengths of some training examples, and the share of their words that the vocabulary does not have."""
+    rows = range(0, len(columns[0]), max(1, len(columns[0]) // SAMPLED))
+    unknown, words, lengths = 0, 0, []
+    for _, encoded in _encoded(tokenizer, columns, list(rows)):
+        for at, ids in enumerate(encoded["input_ids"]):
+            places = zip(encoded.sequence_ids(at), encoded.word_ids(at), strict=True) if tokenizer.is_fast else ids
+            words += len({place for place in places if place != (None, None)})
+            unknown += ids.count(tokenizer.unk_token_id)
+            lengths.append(len(ids))
+    return {"unknown": unknown / max(1, words), "lengths": lengths}
