@@ -6,6 +6,7 @@ a new reader cannot be forgotten; `OURS` are the modules that parse files which 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections.abc import Callable
@@ -112,14 +113,17 @@ def _of_results(root: Path) -> dict[str, Reader]:
         finally:
             shutil.rmtree(root.parent / "to", ignore_errors=True)
 
+    def sealed(raw: Any) -> Any:
+        with contextlib.suppress(ValueError):  # it holds an infinity, which has no checksum
+            return raw | {"checksum": checksum(raw)}
+        return raw
+
     names = (layout.CONFIG, layout.MANIFEST, layout.RESULT, layout.METRICS, layout.PREDICTIONS, layout.MARK)
     made = {f"report {name}": Reader(run / name, everything) for name in names}
     made |= {f"report {name}": Reader(root / name, everything) for name in (layout.SUITE, layout.SPEED)}
     header = weights / "model.safetensors"
     return made | {
-        "accepted baseline": Reader(
-            baseline, lambda: load_baseline(baseline), lambda raw: raw | {"checksum": checksum(raw)}
-        ),
+        "accepted baseline": Reader(baseline, lambda: load_baseline(baseline), sealed),
         "bundle": Reader(bundle, imported),
         "bundled weights": Reader(header, lambda: check_safetensors(header)),
     }

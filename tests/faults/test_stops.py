@@ -20,6 +20,7 @@ import pytest
 from filelock import FileLock
 
 from benchmarks.base.errors import INTERRUPTED, ROOT
+from benchmarks.cli.main import app
 from benchmarks.machine.signals import SAID
 from tests import tiny
 from tests.command import cli
@@ -49,6 +50,12 @@ class Command:
     def says(self, words: str) -> None:
         """Wait until it says so."""
         assert any(words in line for line in self.process.stderr), f"it ended before it said {words!r}"
+
+    def guarded(self) -> bool:
+        """Has it begun to listen to signals? Until then Python itself starts, for a few hundredths of a second."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="utf-8")
+        caught = next(line for line in status.splitlines() if line.startswith("SigCgt"))
+        return bool(int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
 
     def stop(self, how: signal.Signals, group: bool = True) -> None:
         """Send the signal, to the whole group as a terminal does or to it alone, and check how it ends."""
@@ -216,6 +223,32 @@ def test_what_reads_results_at_any_time(tmp_path, name, seconds):
     command = Command(tmp_path, name, PREVIEW, *where)
     time.sleep(seconds)
     command.stop(signal.SIGTERM)
+
+
+# What each command is given; the tests above stop some of them at many instants.
+EVERY: dict[str, tuple[str, ...]] = {
+    "plan": ("SUITE",), "status": ("SUITE",), "run": ("SUITE", "--dry-run"), "reproduce": ("SUITE",),
+    "report": (PREVIEW, "--output", "OUT"), "export": (PREVIEW, "--output", "OUT"),
+    "bundle": (PREVIEW, "--output", "OUT"), "import": ("OUT",), "accept": (PREVIEW, "--output", "OUT"),
+    "drift": (PREVIEW,), "choose": (PREVIEW, "SUITE"), "convert": ("OUT", "OUT"), "speed": ("SUITE",),
+    "submit": ("SUITE", "--output", "OUT"), "doctor": (),
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("name", EVERY)
+def test_every_command_as_soon_as_it_listens(suite, tmp_path, name, how):
+    given = [{"SUITE": str(suite), "OUT": str(tmp_path / "out")}.get(word, word) for word in EVERY[name]]
+    here = ("--results", str(tmp_path / "results")) if "SUITE" in EVERY[name][:1] else ()
+    command = Command(tmp_path, name, *given, *here)
+    while not command.guarded():
+        time.sleep(0.001)
+    command.stop(how)
+
+
+def test_no_command_is_forgotten():
+    assert set(EVERY) == {command.name or command.callback.__name__ for command in app.registered_commands}
 
 
 BUSY = """

@@ -56,7 +56,7 @@ class Command:
             time.sleep(0.02)
 
     def end(self) -> tuple[int, str]:
-        said = self.process.communicate(timeout=300)
+        said = self.process.communicate(timeout=900)
         assert "Traceback" not in said[1], said[1]
         return self.process.returncode, "".join(said)
 
@@ -199,7 +199,7 @@ def test_two_runners_in_two_containers_do_every_run_exactly_once(suite, tmp_path
     before = (*unshared("--pid", "--fork", "--mount-proc"), sys.executable, str(RUNNER), str(log))
     command = [*before, "run", str(suite), "--results", str(results), "--workers", "1", *grid]
     runners = [subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    ends = [(runner.communicate(timeout=400)[1], runner.returncode) for runner in runners]
+    ends = [(runner.communicate(timeout=900)[1], runner.returncode) for runner in runners]
     assert [code for _, code in ends] == [0, 0], ends
     found = log_of(log)
     assert found.started == found.done == {json.loads(path.read_text())["run_id"]: 1 for path in finished(results)}
