@@ -23,16 +23,9 @@ def export(
     """
     if format not in ("csv", "parquet", "json"):
         raise ReportError(f"export format {format!r} is unknown; use csv, parquet or json")
-    # pandas: `import reports` loads this module and must stay quick
-    from reports.tidy import load_results
-    from results.format.reader import export_table
+    from reports.tidy import table  # pandas: `import reports` loads this module and must stay quick
 
-    frame = load_results(results_folder, protocol) if wide else export_table(Path(results_folder))
-    if protocol is not None and not wide:
-        known = sorted(set(frame["protocol"]))
-        if protocol not in known:
-            raise ReportError(f"{results_folder}: no protocol {protocol!r} here; there are {', '.join(known)}")
-        frame = frame[frame["protocol"] == protocol]
+    frame = table(results_folder, wide, protocol)
     if format == "parquet":
         out = io.BytesIO()
         frame.to_parquet(out, index=False)

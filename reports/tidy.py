@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from results.format.errors import ReportError
-from results.format.reader import read
+from results.format.reader import export_table, read
 from results.format.records import Results, Run
 from results.format.trials import chosen_trial
 
@@ -44,6 +44,19 @@ def load_results(folder: Path | str, protocol: str | None = None, trials: bool =
     frame = pd.DataFrame(rows, columns=[*HEAD, *metrics, *TAIL])
     kinds: dict[str, str] = dict.fromkeys(WHOLE, "Int64") | dict.fromkeys(TEXT, "str")
     return frame.astype(dict.fromkeys(frame.columns, "float64") | kinds)
+
+
+def table(folder: Path, wide: bool, protocol: str | None) -> pd.DataFrame:
+    """What `export` writes: `load_results`, or a row per run, protocol and metric; of one `protocol` if it is given."""
+    if wide:
+        return load_results(folder, protocol)
+    frame = export_table(Path(folder))
+    if protocol is None:
+        return frame
+    known = sorted(set(frame["protocol"]))
+    if protocol not in known:
+        raise ReportError(f"{folder}: no protocol {protocol!r} here; there are {', '.join(known)}")
+    return frame[frame["protocol"] == protocol]
 
 
 def _row(results: Results, run: Run, protocol: str) -> dict[str, object]:
