@@ -17,7 +17,7 @@ from typing import Any
 from benchmarks.base.errors import SuiteError
 from benchmarks.models.source import WEIGHTS
 from results.format import limits
-from results.format.untrusted import file_digest, no_key_twice
+from results.format.untrusted import file_digest, no_key_twice, text
 
 
 def check_folder(folder: Path, name: str, layers: int, sha256: str | None) -> str:
@@ -26,7 +26,7 @@ def check_folder(folder: Path, name: str, layers: int, sha256: str | None) -> st
     config = check_model_folder(folder, f"encoder {name}")
     depth = config.get("num_hidden_layers", config.get("n_layers", config.get("n_layer")))
     if depth != layers:
-        raise SuiteError(f"encoder {name}: {folder} has {depth} layers, but the suite says {layers}")
+        raise SuiteError(f"encoder {name}: {folder} has {text(str(depth), 60)} layers, but the suite says {layers}")
     found = file_digest(folder / WEIGHTS)
     if sha256 is not None and found != sha256:
         raise SuiteError(f"encoder {name}: {folder / WEIGHTS} has sha256 {found}, but the suite expects {sha256}")

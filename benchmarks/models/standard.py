@@ -23,7 +23,7 @@ from benchmarks.base.errors import SuiteError
 from benchmarks.models import contents
 from benchmarks.models.safety import CONFIG, TOKENIZER_CONFIG, check_shards, read_json
 from benchmarks.models.source import WEIGHTS
-from results.format.untrusted import file_digest
+from results.format.untrusted import file_digest, text
 
 INDEX = f"{WEIGHTS}.index.json"
 
@@ -44,7 +44,8 @@ def merged(folder: Path, place: str) -> Path:
                 found = load_file(folder / shard)
                 weights |= {name: found[name] for name in names}
             except (SafetensorError, KeyError) as error:
-                raise SuiteError(f"{place}: {folder / shard} lacks weights that {INDEX} promises ({error})") from None
+                why = text(error, 120)
+                raise SuiteError(f"{place}: {folder / shard} lacks weights that {INDEX} promises ({why})") from None
         save_file(weights, target / WEIGHTS, {"format": "pt"})
 
     return machine_cache.made("merged", [shards, digests, hash_of("benchmarks.models.standard")], make)

