@@ -55,7 +55,7 @@ def _file(module: str) -> Path | None:
     folders = [ROOT.joinpath(*parent.split(".")) if parent else ROOT]
     if parent in sys.modules:
         folders += map(Path, sys.modules[parent].__path__) if hasattr(sys.modules[parent], "__path__") else []
-    elif parent and (package := _file(parent)) is not None:
+    elif parent and (package := _file(parent)) is not None and package.name == "__init__.py":
         folders.append(package.parent)
     for path in (folder / own for folder in folders):
         if found := next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None):

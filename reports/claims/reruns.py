@@ -9,19 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from reports.statistics.cells import Cell, Cells
-from results.format.published_numbers import published_reruns
+from results.format.published_numbers import OthersCell, published_reruns
 from results.format.records import Arm, Run, Task
 
+STARTS = ("start", "init")  # of the rivals, of Theseus
 METHODS = {"theseus": "BERT-of-Theseus", "pkd": "BERT-PKD", "kd": "Vanilla KD", "finetune": "Fine-tuning"}
 
 
 @dataclass(frozen=True)
 class Rerun:
-    """One published cell (`row` has the columns of the file) and ours on the same task."""
+    """One published cell and ours on the same task."""
 
-    row: Mapping[str, str]
+    row: OthersCell
     task: Task
     arm: Arm
     cell: Cell
@@ -33,18 +35,18 @@ def reruns(cells: Cells) -> tuple[Rerun, ...]:
     if suite.synthetic:
         return ()
     tasks = {task.published: task for task in suite.tasks}
-    known = [(row, tasks[row["task"]]) for row in published_reruns() if row["task"] in tasks]
+    known = [(row, tasks[row.task]) for row in published_reruns() if row.task in tasks]
     found = (Rerun(row, task, arm, cells.at(task.name, arm.name)) for row, task in known for arm in suite.arms)
     first: dict[int, Rerun] = {}
     for rerun in found:
         arm, row = rerun.arm, rerun.row
-        if METHODS.get(arm.method) == row["method"] and arm.x is None and _start(rerun.cell.runs) == row["start"]:
+        if METHODS.get(arm.method) == row.method and arm.x is None and _start(rerun.cell.runs) == row.start:
             first.setdefault(id(row), rerun)
     return tuple(first.values())
 
 
-def _start(runs: tuple[Run, ...]) -> str | None:
-    """Where an arm's successor starts, as its settings say; None where no run has them."""
-    options = next((run.config.options for run in runs if isinstance(run.config.options, Mapping)), {})
-    start = options.get("start") or options.get("init") or {}
-    return start.get("source") if isinstance(start, Mapping) else None
+def _start(runs: tuple[Run, ...]) -> str:
+    """Where an arm's successor starts, as its settings say; `None` as text where no run has them."""
+    options: Any = next((run.config.options for run in runs if isinstance(run.config.options, Mapping)), {})
+    start: Any = next((options[key] for key in STARTS if isinstance(options.get(key), Mapping)), {})
+    return str(start.get("source"))

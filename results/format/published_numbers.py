@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -44,14 +45,31 @@ def published_tables(folder: Path = FOLDER) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
+@dataclass(frozen=True)
+class OthersCell:
+    """A row of reruns.csv: one score that others measured, as text (its README says what each column is)."""
+
+    method: str
+    start: str
+    encoder: str
+    layers: str
+    task: str
+    convention: str
+    value: str
+    seeds: str
+    runs: str
+    selection: str
+    source: str
+
+
 @cache
-def published_reruns(folder: Path = FOLDER) -> tuple[dict[str, str], ...]:
-    """The rows of reruns.csv, which others measured; raises `ReportError` without the file."""
+def published_reruns(folder: Path = FOLDER) -> tuple[OthersCell, ...]:
+    """The rows of reruns.csv; raises `ReportError` without the file."""
     path = folder / "reruns.csv"
     if not path.is_file():
         raise ReportError(f"{path}: missing; restore results/published/ from the repository")
-    rows = pd.read_csv(path, dtype=str, keep_default_na=False).to_dict("records")
-    return tuple({str(key): str(value) for key, value in row.items()} for row in rows)
+    rows = pd.read_csv(path, dtype=str, keep_default_na=False)
+    return tuple(OthersCell(*row) for row in rows.itertuples(index=False))
 
 
 @cache

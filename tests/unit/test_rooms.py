@@ -66,7 +66,8 @@ DOORS = {
     # from results to people
     "reports": {*FORMAT, "reports.export"},
     "reports.words": FORMAT,
-    "reports.export": {*FORMAT, "reports.words"},
+    "reports.export": {*FORMAT, "reports.words", "reports.tidy"},
+    "reports.tidy": FORMAT,
     "reports.statistics": FORMAT,
     "reports.timing": {*FORMAT, "reports.statistics", "reports.words"},
     "reports.claims": {*FORMAT, "reports.statistics", "reports.timing", "reports.words"},

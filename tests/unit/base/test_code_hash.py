@@ -98,6 +98,19 @@ def test_what_cannot_change_a_number_leaves_every_id_as_it_is(tree, edit):
     assert hashes(tree) == {name: code_hash(name) for name in ALL}
 
 
+def test_a_module_that_is_not_a_package_has_no_modules_in_it(tree):
+    """A class's own name `gates` was taken for the package beside its module, until that module was loaded."""
+    (tree / "theseus" / "share").mkdir()
+    (tree / "theseus" / "share" / "__init__.py").write_text("")
+    own = "    share = property(float)\n\n    @share.getter\n    def share(self): ...\n\n"
+    replace("theseus/replacing.py", "    @gates.setter", f"{own}    @gates.setter")(tree)
+    late = hashes(tree)
+    first = "from __future__ import annotations\n"
+    replace("baselines/__init__.py", first, f"{first}import theseus.replacing\n")(tree)
+    assert hashes(tree)["kd"] == late["kd"]
+    assert hashes(tree)["theseus"] == late["theseus"]
+
+
 def swap(file: str, first: str, second: str) -> Callable[[Path], None]:
     """Two pieces of text change places."""
 

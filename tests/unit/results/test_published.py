@@ -210,20 +210,20 @@ def test_the_claims_that_must_be_there():
 
 def test_cells_of_others_have_a_source_and_agree_with_their_single_runs():
     found = published_reruns()
-    assert len(found) == len({(row["method"], row["start"], row["task"], row["source"]) for row in found}) == 13
+    assert len(found) == len({(row.method, row.start, row.task, row.source) for row in found}) == 13
     for row in found:
-        assert row["task"] in TASKS
-        assert row["method"] in ROWS
-        assert row["start"] in ("predecessor", "pretrained", "random")
-        assert all(row[key] for key in row if key != "runs")
-        single = [float(value) for value in row["runs"].split()]
-        assert len(single) in (0, int(row["seeds"]))
-        assert not single or float(row["value"]) == pytest.approx(mean(single), abs=0.05)
+        assert row.task in TASKS
+        assert row.method in ROWS
+        assert row.start in ("predecessor", "pretrained", "random")
+        assert all(value for name, value in vars(row).items() if name != "runs")
+        single = [float(value) for value in row.runs.split()]
+        assert len(single) in (0, int(row.seeds))
+        assert not single or float(row.value) == pytest.approx(mean(single), abs=0.05)
 
 
 def test_readme_names_every_file_and_column():
     readme = (FOLDER / "README.md").read_text(encoding="utf-8")
-    assert ", ".join(published_reruns()[0]) in readme
+    assert ", ".join(vars(published_reruns()[0])) in readme
     for path in sorted(FOLDER.iterdir()):
         assert path.name == "README.md" or f"`{path.name}`" in readme
     for column in rows(2)[0]:

@@ -29,7 +29,7 @@ def with_starts(root: Path, **suite: object) -> Path:
 def test_the_same_task_method_and_start_are_shown_side_by_side(tmp_path: Path) -> None:
     root = with_starts(tmp_path)
     found = findings(read(root))
-    shown = {(r.arm.name, r.task.title, r.row["value"], r.row["source"].split()[0]) for r in found.reruns}
+    shown = {(r.arm.name, r.task.title, r.row.value, r.row.source.split()[0]) for r in found.reruns}
     assert shown == {
         ("theseus", "RTE", "67.9", "aitsc/GLMKD"),
         ("kd", "MRPC", "87.2", "MetaDistil"),
