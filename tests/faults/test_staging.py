@@ -70,6 +70,7 @@ def contained(bundle: Path, results: Path, script: str) -> subprocess.Popen[str]
     )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="containers are Linux")
 def test_what_an_import_left_that_was_killed_in_a_container_is_swept_there(bundle, tmp_path):
     with contained(bundle, tmp_path / "to", KILLED) as container:
@@ -77,6 +78,7 @@ def test_what_an_import_left_that_was_killed_in_a_container_is_swept_there(bundl
     assert said.split() == ["1", "0"], "folders before and after the sweep"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="containers are Linux")
 def test_an_import_that_goes_on_in_a_container_is_not_swept_outside(bundle, tmp_path):
     with contained(bundle, tmp_path / "to", ALIVE) as container:

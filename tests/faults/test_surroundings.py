@@ -70,7 +70,7 @@ def numbers(results: Path) -> dict[str, bytes]:
 # Folders
 
 
-@pytest.mark.parametrize("command", ["plan", pytest.param("run", marks=pytest.mark.slow), "report"])
+@pytest.mark.parametrize("command", [*(pytest.param(c, marks=pytest.mark.slow) for c in ("plan", "run")), "report"])
 def test_no_home_no_cache_and_no_folder_for_temporary_files_are_needed(suite, tmp_path, command) -> None:
     where = {"HOME": NOWHERE, "XDG_CACHE_HOME": "", "HF_HOME": "", "TMPDIR": NOWHERE, "MPLCONFIGDIR": ""}
     preview = (ROOT / "results/minilm-preview", "--output", tmp_path / "report")

@@ -197,6 +197,7 @@ options = { temperature = 2.0 }
 """
 
 
+@pytest.mark.slow  # a grid of its own is trained
 def test_a_suite_in_one_file_from_outside_runs_and_changes_only_what_it_names(tmp_path, monkeypatch):
     monkeypatch.setitem(ENGINES, "forks", Forks)
     (tmp_path / "mine.toml").write_text(MINE, encoding="utf-8")

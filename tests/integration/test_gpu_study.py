@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.gpu.study import main
 from results.format.reader import read
 from tests.command import cli
 from tests.tiny import save_encoder, save_glue, save_suite
@@ -68,8 +69,14 @@ def test_search_choice_and_confirmation_come_back_as_bundles(packed: Path, tmp_p
     assert "2 of 2 runs done, 0 to do" in again.stdout
 
 
-def test_what_is_missing_is_one_line(tmp_path: Path) -> None:
-    done = study("pack", tmp_path / "packed", GLUE_DIR="", ENCODER_DIR=str(tmp_path))
-    assert (done.returncode, done.stderr) == (2, "error: GLUE_DIR must name a folder: see docs/study.md\n")
-    done = study("run", tmp_path, tmp_path / "out")
-    assert (done.returncode, done.stderr) == (2, f"error: {tmp_path}: not a packed study; `pack` writes one\n")
+def test_what_is_missing_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments, said in (
+        (("pack", tmp_path / "packed"), "GLUE_DIR must name a folder: see docs/study.md"),
+        (("run", tmp_path, tmp_path / "out"), f"{tmp_path}: not a packed study; `pack` writes one"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["study", *map(str, arguments)])
+        monkeypatch.setenv("GLUE_DIR", "")
+        monkeypatch.setenv("ENCODER_DIR", str(tmp_path))
+        assert (main(), capsys.readouterr().err) == (2, f"error: {said}\n")

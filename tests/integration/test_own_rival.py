@@ -108,6 +108,7 @@ def test_its_id_follows_its_file(command):
     assert ids() == before
 
 
+@pytest.mark.slow
 def test_a_wish_that_cannot_be_served_is_one_line_at_plan_time(command):
     run, _ = command
     done = run("plan", "--set", "arms.hidden.options.deepest=10")

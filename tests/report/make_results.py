@@ -349,7 +349,7 @@ KINDS: dict[str, dict[str, Any]] = {
     },
     "contrasts": {
         "tasks": ("cola", "mrpc", "rte"), "arms": ("predecessor", "finetune", "kd", *STEPS), "arm_changes": STEPS,
-        "predictions": True, "seeds": (1, 2, 3, 4, 5, 6),
+        "seeds": (1, 2, 3, 4, 5, 6),
         "suite": {"title": "From fine-tuning to Theseus", "steps": ["finetune", *STEPS][:-1], "table": 2,
                   "contrasts": [{"question": "Is Theseus above vanilla KD?", "first": "theseus", "second": "kd"},
                                 {"question": "Is it the start?", "first": "theseus-start", "second": "finetune"},

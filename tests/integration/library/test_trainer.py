@@ -181,6 +181,7 @@ def test_what_trainer_offers_works_and_leaves_no_trace(options, tmp_path):
 # frozen_gradients
 
 
+@pytest.mark.slow
 def test_frozen_gradients_count_in_the_clipping_and_move_nothing(tmp_path):
     norms = {}
     for frozen in (False, True):

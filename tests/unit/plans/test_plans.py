@@ -22,7 +22,11 @@ def test_the_arms_of_a_suite_are_the_rows_of_its_table(name: str) -> None:
     assert {arm: one.published for arm, one in made.arms.items()} == {arm: row for arm, (row, _) in rows.items()}
 
 
-@pytest.mark.parametrize("name", TABLES)
+# The largest tables of the paper take seconds each; their minilm- twins have the same rows.
+LARGE = ("paper-schedules", "paper-readings", "paper-search", "paper-modules")
+
+
+@pytest.mark.parametrize("name", [pytest.param(t, marks=pytest.mark.slow) if t in LARGE else t for t in TABLES])
 def test_every_row_is_planned_at_its_depth_on_every_task_in_every_trial(name: str) -> None:
     _, tasks, rows = TABLES[name]
     if name == "paper-search":
