@@ -107,6 +107,7 @@ study-gpu: ## run what lies in STUDY=study on this machine's GPU; bundles in STU
 	@$(STUDY_PY) -m benchmarks.gpu.study run $(STUDY) $(STUDY)/out $(ARGS)
 
 wheel: $(STAMP) ## build the wheel of `theseus` into dist/, with its bill of materials (CycloneDX)
+	@rm -rf build dist # setuptools would pack modules that an earlier build left
 	@$(PIP) setuptools
 	@$(PY) -m pip wheel $(QUIET) --no-deps --no-build-isolation -w dist .
 	@$(PY) .ci/sbom.py dist/*.whl

@@ -14,9 +14,9 @@ TEXT = """---
 # {title}
 
 This model is a successor of {predecessor}, compressed with BERT-of-Theseus
-([Xu et al., EMNLP 2020](https://arxiv.org/abs/2002.02925)): {layers} modules of the predecessor were replaced by one
-layer each, at random during training, until only the new layers were left. It is a plain `{class_name}` with
-{parameters:,} parameters, and needs nothing but {library} to run.
+([Xu et al., EMNLP 2020](https://arxiv.org/abs/2002.02925)): in training, modules of the predecessor were progressively
+replaced by layers of this model, as the table says. It is a plain `{class_name}` with {parameters:,} parameters, and
+needs nothing but {library} to run.
 
 | | |
 | --- | --- |
@@ -34,7 +34,7 @@ def card_of(model: nn.Module, provenance: dict[str, Any], data: dict[str, Any]) 
     rows = (f"| {key.replace('_', ' ')} | {_shown(value)} |" for key, value in provenance.items() if value is not None)
     return TEXT.format(
         data="\n".join(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in fields.items()),  # also YAML
-        title=data.get("model_name") or "BERT-of-Theseus successor", layers=provenance["layers"], library=library,
+        title=data.get("model_name") or "BERT-of-Theseus successor", library=library,
         predecessor=f"`{name}`" if name else "a model without a name", class_name=type(model).__name__,
         parameters=_parameters(model), rows="\n".join(rows),
     )  # fmt: skip

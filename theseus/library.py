@@ -34,6 +34,8 @@ class Theseus(replacing.Theseus):
     __doc__ = replacing.Theseus.__doc__
     _watch: StepWatch
     _origin: dict[str, Any]
+    weights_at: int | None = None
+    """The step that the model's weights are of, if an earlier checkpoint has been loaded; None: the current step."""
 
     if not TYPE_CHECKING:  # a type checker reads the signature of the class that computes
 
@@ -71,7 +73,7 @@ class Theseus(replacing.Theseus):
 
     def step(self) -> None:
         super().step()
-        self._watch.done = True
+        self._watch.done, self.weights_at = True, None
 
     train_parts.__doc__, step.__doc__ = replacing.Theseus.train_parts.__doc__, replacing.Theseus.step.__doc__
 
@@ -99,7 +101,8 @@ class Theseus(replacing.Theseus):
 
     def provenance(self) -> dict[str, Any]:
         """What the successor is made of: predecessor, modules, switches, seed, steps, p(t), version of the library."""
-        return {**self._origin, "steps": self._steps_done, "replacing_rate": self.rate}
+        steps = self._steps_done if self.weights_at is None else self.weights_at
+        return {**self._origin, "steps": steps, "replacing_rate": float(self._rate(steps))}
 
     def card(self, **data: Any) -> str:
         """A model card of the successor, the text of its README.md. `data` are fields of a card on the hub, such as

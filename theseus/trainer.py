@@ -76,6 +76,8 @@ class TheseusCallback(TrainerCallback):
     ) -> None:
         if self._zero is not None:
             self._zero.remove()
+        if args.load_best_model_at_end and state.best_model_checkpoint:  # Trainer has just loaded it
+            self.theseus.weights_at = state.best_global_step
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         self._rate = self.theseus.rate

@@ -7,7 +7,6 @@ takes one step of each arm on a batch of the longest example, before anything is
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -53,8 +52,7 @@ def try_first_steps(plan: Plan, runs: Sequence[Run], facts: Facts, say: Callable
         for trial, failure in zip(todo, found, strict=False):  # nothing was tried after a failure
             if failure:
                 raise SuiteError(failure)
-            with contextlib.suppress(OSError, RuntimeError):  # without a writable cache, try again next time
-                machine_cache.write(KIND, trial.key, True)
+            machine_cache.write(KIND, trial.key, True)
 
 
 def tried(todo: list[Trial]) -> list[str | None]:

@@ -9,7 +9,6 @@ happens in a process of its own with a time limit, because a hostile tokenizer c
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -82,8 +81,7 @@ def _asked(pairs: list[Pair], device: Device) -> list[dict[str, Any] | str]:
 def _kept(pair: Pair, answer: dict[str, Any] | str, key: list[Any]) -> TokenFacts:
     if isinstance(answer, str):
         raise SuiteError(f"{_place(pair)} fails on the task's text ({answer}): give a tokenizer that fits the model")
-    with contextlib.suppress(OSError, RuntimeError):  # without a writable cache, ask again next time
-        machine_cache.write(KIND, key, answer)
+    machine_cache.write(KIND, key, answer)
     return TokenFacts(**answer)
 
 

@@ -16,7 +16,7 @@ from benchmarks.base.errors import SuiteError
 from benchmarks.base.stop import Stopped, lost
 from benchmarks.base.terminal import say
 from benchmarks.plans.run import Plan, Run
-from benchmarks.runs.suite_json import describe
+from benchmarks.runs.suite_json import contrasts_of, describe
 from benchmarks.tasks.table import AT_CHANCE
 from results.format import layout, staging
 from results.format.documents.codec import from_json, written
@@ -212,20 +212,21 @@ class Store:
         staging.sweep(self.path)
 
     def write_suite(self, plan: Plan) -> None:
-        replace_text(self.path / layout.SUITE, written(describe(plan, self._registered(tuple(plan.suite.seeds)))))
+        replace_text(self.path / layout.SUITE, written(describe(plan, self._registered(plan))))
 
-    def _registered(self, seeds: tuple[int, ...]) -> tuple[Registered, ...]:
-        """The seeds that the suite has planned so far. A change before the first result replaces the plan; a change
-        after it is kept beside what was planned before, because whoever made it could have looked."""
+    def _registered(self, plan: Plan) -> tuple[Registered, ...]:
+        """The seeds and questions that the suite has planned so far. A change before the first result replaces the
+        plan; a change after it is kept beside what was planned before, because whoever made it could have looked."""
+        planned = Registered(tuple(plan.suite.seeds), 0, contrasts_of(plan.suite))
         old = _read(Suite, self.path / layout.SUITE)
         if old is None:
-            return (Registered(seeds),)
+            return (planned,)
         # Runs of earlier settings count too: their scores could be seen. What an older folder planned first is unknown.
         results = sum(1 for _ in self.path.glob(f"*/*/seed-*/{layout.RESULT}"))
         known = old.registered or (Registered(old.seeds, None if results else 0),)
-        if set(known[-1].seeds) == set(seeds):
+        if (set(known[-1].seeds), set(known[-1].contrasts)) == (set(planned.seeds), set(planned.contrasts)):
             return known
-        return (*known, Registered(seeds, results)) if results else (*known[:-1], Registered(seeds))
+        return (*known, replace(planned, after_runs=results)) if results else (*known[:-1], planned)
 
     def check_kept(self, runs: Iterable[Run]) -> None:
         """Raises `SuiteError` if the plan, or a result of these finished runs, is not there any more."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from benchmarks.plans.run import Plan
 from benchmarks.suites import arms
+from benchmarks.suites import suite as settings
 from benchmarks.suites.arms import PREDECESSOR, PREDECESSOR_ARM
 from benchmarks.tasks.table import find_task
 from results.format.documents.suite import Arm, Contrast, Planned, Registered, Suite, SuiteEncoder, Task
@@ -32,7 +33,7 @@ def describe(plan: Plan, registered: tuple[Registered, ...]) -> Suite:
         held_out=suite.held_out,
         unequal_budget=suite.unequal_budget,
         steps=tuple(suite.steps),
-        contrasts=tuple(Contrast(c.question, c.first, c.second) for c in suite.contrasts),
+        contrasts=contrasts_of(suite),
         x_title=suite.x_title,
         encoder=SuiteEncoder(encoder.name, encoder.revision, encoder.layers, encoder.hidden_size),
         successor_layers=suite.successor_layers,
@@ -46,6 +47,11 @@ def describe(plan: Plan, registered: tuple[Registered, ...]) -> Suite:
         ),
         resolved=suite.model_dump(mode="json", exclude=LOCAL | dict(arms=dict.fromkeys(suite.arms, OWN_ENCODER))),
     )
+
+
+def contrasts_of(suite: settings.Suite) -> tuple[Contrast, ...]:
+    """The questions of a suite file."""
+    return tuple(Contrast(c.question, c.first, c.second) for c in suite.contrasts)
 
 
 def _task(name: str) -> Task:

@@ -198,7 +198,7 @@ class Suite(Config):
                 raise ValueError(f"arms.{name}.intermediate.task: the suite has no task {arm.intermediate.task!r}")
         every = [PREDECESSOR, *self.arms]
         named = [("steps", name, [*self.arms]) for name in self.steps]
-        named += [("contrasts", name, every) for c in self.contrasts for name in (c.first, c.second)]
+        named += [("contrasts", name, [*self.arms]) for c in self.contrasts for name in (c.first, c.second)]
         for task, section in self.task.items():
             named += [(f"task.{task}.options", name, [*self.arms]) for name in section.options]
             named += [(f"task.{task}.settings", name, every) for name in section.settings]

@@ -88,7 +88,7 @@ def _convert(task: Task, files: list[Path], target: Path) -> None:
     else:
         try:
             pq.write_table(pa.concat_tables([pq.read_table(path) for path in files]), target)
-        except pa.ArrowException as error:
+        except (OSError, pa.ArrowException) as error:  # pyarrow raises OSError for damaged data
             raise SuiteError(f"{task.name}: {files[0].parent}: {' '.join(str(error).split())}") from None
 
 

@@ -98,7 +98,7 @@ def _unequal(suite: Suite, claim: Mapping[str, Any], pair: tuple[Arm, Arm]) -> I
 
 def _extended(suite: Suite, claim: Mapping[str, Any]) -> Iterator[str]:
     """Seeds that were changed after results could be seen: testing at 5 % and again after more seeds is 10 %."""
-    if len(suite.registered) > 1 and claim["metric"] == "score":
+    if len({r.seeds for r in suite.registered}) > 1 and claim["metric"] == "score":
         yield f"seeds changed after a look at results ({', then '.join(str(len(r.seeds)) for r in suite.registered)})"
 
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from reports.claims.ablation import Ablation, ablation
-from reports.claims.contrasts import Contrasted, contrasts, registered_family
+from reports.claims.contrasts import Contrasted, contrasts, family
 from reports.claims.decisions import Decision, Key, all_decisions
 from reports.claims.paper_numbers import Column
 from reports.claims.reruns import Rerun, reruns
@@ -80,7 +80,8 @@ def findings(results: Results) -> Findings:
     compared = Differences(Estimator(cells))
     answers, timed = compared.estimator.answers, timing_for_figure(results)
     table, leaders = main_table(cells, timed), depth_leaders(suite)
-    known = registered_family(compared, table.columns)
+    asked = family(compared, table.columns)
+    known = asked if suite.asked_beforehand else {}
     found, absent = verdicts(compared, known)
     shown, changed = comparisons(compared), ablation(compared, table.columns, table.paper == "beside")
     flips_of = listed_pairs(suite, answers)
@@ -92,8 +93,9 @@ def findings(results: Results) -> Findings:
         leaders=leaders,
         reference=suite.arm(next(iter(leaders.values()))) if leaders else None,
         differences=tuple(shown),
-        decisions=all_decisions(compared, known | judged(found), shown, changed.along_steps, changed.from_predecessor),
-        contrasts=contrasts(suite, table.columns, known),
+        decisions=asked
+        | all_decisions(compared, known | judged(found), shown, changed.along_steps, changed.from_predecessor),
+        contrasts=contrasts(suite, table.columns, asked),
         across=tuple(across_tasks(compared, shown)),
         verdicts=tuple(found),
         absent=tuple(absent),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from reports.claims.ablation import in_words
 from reports.claims.contrasts import Contrasted
 from reports.claims.decisions import tested
 from reports.findings.findings import Findings
@@ -48,17 +49,18 @@ def headline(found: Findings) -> list[str]:
     """A few sentences, never empty."""
     suite = found.results.suite
     sentences, used = [_compared(suite)], []
+    asked = found.contrasts if suite.asked_beforehand else ()
     if not found.leaders:
         sentences.append("No arm is a Theseus arm, so no difference from it is shown.")
     for leader in found.leaders.values():
-        shown = () if found.contrasts else found.differences  # registered questions take the place of the rivals
+        shown = () if asked else found.differences  # questions that were fixed beforehand take the rivals' place
         own = [d for d in shown if (d.reference, d.task) == (leader, found.cells.main_task)]
         rivals = [d for d in own if is_rival(suite, d.arm)]
         sentences += _leader(found, leader, rivals)
         used += rivals
-    if found.contrasts:
-        asked = [_answered(found, contrast) for contrast in found.contrasts]
-        return [*sentences, *(said for said, _ in asked), *_caution(found, [d for _, d in asked])]
+    if asked:
+        answers = [_answered(found, contrast) for contrast in asked]
+        return [*sentences, *(said for said, _ in answers), *_caution(found, [d for _, d in answers])]
     changes = [step.change for step in found.ablation.steps if step.change is not None]
     sentences += _sorted_out(found, STEPS, [(d, suite.arm(d.reference).title) for d in changes])
     return sentences + _from_predecessor(found) + _swept(found) + _caution(found, [*used, *changes])
@@ -72,7 +74,7 @@ def _answered(found: Findings, asked: Contrasted) -> tuple[str, Difference]:
     if d.mean is None:
         return f"{question} No seed has a score of both {suite.arm(d.reference).title} and {suite.arm(d.arm).title}.", d
     span = f", 95 % interval {interval(d.low, d.high)}" if d.low is not None else ""
-    test = decision.why or ("one seed gives no interval" if decision.p is None else tested(decision))
+    test = decision.why or (in_words(decision) if decision.p is None else tested(decision))
     answer = ANSWERS[decision.word].capitalize()
     return f"{question} {answer}: {pair} is {signed(d.mean)}{span} ({counted(d.n, 'seed')}; {test}).", d
 

@@ -126,7 +126,9 @@ def registration(suite: Suite) -> str:
     first, *later = suite.registered
     when = "before the first run" if first.after_runs == 0 else "at a time that was not recorded"
     said = f"Seeds {listed([str(seed) for seed in first.seeds])} were registered {when}"
-    for entry in later:
+    for before, entry in zip(suite.registered, later, strict=False):
+        if set(entry.seeds) == set(before.seeds):
+            continue
         said += (
             f"; they became {listed([str(seed) for seed in entry.seeds])} after {counted(entry.after_runs or 0, 'run')}"
         )

@@ -329,6 +329,11 @@ TRANSFER: dict[str, dict[str, Any]] = {
     "theseus-mnli": {"title": "BERT-of-Theseus from MNLI", "method": "finetune", "published": "BERT-of-Theseus (MNLI)"},
     "finetune": {},
 }
+ASKED = [
+    {"question": "Is Theseus above vanilla KD?", "first": "theseus", "second": "kd"},
+    {"question": "Is it the start?", "first": "theseus-start", "second": "finetune"},
+    {"question": "Is Theseus above KD from the same start?", "first": "theseus", "second": "kd-start"},
+]
 KINDS: dict[str, dict[str, Any]] = {
     "full": {},
     "predictions": {"tasks": ("cola", "mrpc", "rte", "stsb"), "predictions": True},
@@ -351,10 +356,8 @@ KINDS: dict[str, dict[str, Any]] = {
         "tasks": ("cola", "mrpc", "rte"), "arms": ("predecessor", "finetune", "kd", *STEPS), "arm_changes": STEPS,
         "seeds": (1, 2, 3, 4, 5, 6),
         "suite": {"title": "From fine-tuning to Theseus", "steps": ["finetune", *STEPS][:-1], "table": 2,
-                  "contrasts": [{"question": "Is Theseus above vanilla KD?", "first": "theseus", "second": "kd"},
-                                {"question": "Is it the start?", "first": "theseus-start", "second": "finetune"},
-                                {"question": "Is Theseus above KD from the same start?", "first": "theseus",
-                                 "second": "kd-start"}]},
+                  "contrasts": ASKED,
+                  "registered": [{"seeds": [1, 2, 3, 4, 5, 6], "after_runs": 0, "contrasts": ASKED}]},
     },
     "depths": {
         "arms": ("predecessor", *DEPTHS), "arm_changes": DEPTHS,

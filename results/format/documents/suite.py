@@ -127,21 +127,22 @@ class Planned:
 
 
 @dataclass(frozen=True)
-class Registered:
-    """Seeds as the suite planned them, and how many runs had a result when it did (0: before the first; None: unknown,
-    for a folder that is older than this record)."""
-
-    seeds: Annotated[tuple[int, ...], Key(Each(_or_zero))]
-    after_runs: Annotated[int | None, Key(whole)] = 0
-
-
-@dataclass(frozen=True)
 class Contrast:
-    """A question that the suite asked beforehand: whether the arm `first` is above the arm `second`."""
+    """A question that the suite asks: whether the arm `first` is above the arm `second`."""
 
     question: Annotated[str, Key(words(200))]
     first: Annotated[str, Key(slug)]
     second: Annotated[str, Key(slug)]
+
+
+@dataclass(frozen=True)
+class Registered:
+    """Seeds and questions as the suite planned them, and how many runs had a result when it did (0: before the first;
+    None: unknown, for a folder that is older than this record)."""
+
+    seeds: Annotated[tuple[int, ...], Key(Each(_or_zero))]
+    after_runs: Annotated[int | None, Key(whole)] = 0
+    contrasts: Annotated[tuple[Contrast, ...], Key(Each(Nested(Contrast)))] = ()
 
 
 @dataclass(frozen=True)
@@ -177,6 +178,11 @@ class Suite:
     registered: Annotated[tuple[Registered, ...], Key(Each(Nested(Registered)))] = ()
     runs: Annotated[tuple[Planned, ...], Key(Each(Nested(Planned)))] = ()
     resolved: Annotated[Mapping[str, Any], Key(as_is)] = field(default_factory=dict)
+
+    @property
+    def asked_beforehand(self) -> bool:
+        """Whether the questions were on record before the first result."""
+        return any(r.after_runs == 0 and set(r.contrasts) == set(self.contrasts) for r in self.registered[:1])
 
     @property
     def depths(self) -> tuple[int, ...]:

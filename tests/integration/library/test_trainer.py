@@ -146,6 +146,8 @@ def test_the_best_model_is_loaded_at_the_end(tmp_path):
     evaluated = [entry["eval_loss"] for entry in trainer.state.log_history if "eval_loss" in entry]
     assert trainer.evaluate()["eval_loss"] == min(evaluated)
     assert torch.equal(logits(theseus.successor()), logits(loaded(Path(best))))
+    # what the successor says of itself is true of the weights that were loaded
+    assert theseus.provenance() == loaded(Path(best)).config.theseus
 
 
 @pytest.mark.parametrize(

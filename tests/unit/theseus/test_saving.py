@@ -10,7 +10,7 @@ import pickle
 import pytest
 import torch
 from huggingface_hub import ModelCard
-from safetensors.torch import load_file
+from safetensors.torch import load_file, load_model
 from torch import nn
 from transformers import (
     AutoModel,
@@ -291,3 +291,13 @@ def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'Thesues'"):
         theseus.Thesues  # noqa: B018
     assert TheseusError is theseus.TheseusError
+
+
+def test_tied_weights_are_gone_on_with_as_the_page_says(tmp_path):
+    """transformers leaves a tied tensor out of the file; `load_model` knows that it is there under another name."""
+    config = GPT2Config(n_embd=32, n_layer=4, n_head=2, vocab_size=65, n_positions=64)
+    saved, fresh = (Theseus(GPT2LMHeadModel(config).eval(), layers=2, rate=HALF, seed=0) for _ in range(2))
+    saved.model.save_pretrained(tmp_path)
+    load_model(fresh.model, tmp_path / "model.safetensors")
+    ids = torch.arange(9)[None]
+    assert torch.equal(fresh.model.eval()(ids).logits, saved.model.eval()(ids).logits)

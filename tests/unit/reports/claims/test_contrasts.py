@@ -72,6 +72,35 @@ def test_the_answer_names_every_question_in_the_words_of_the_table(found: Findin
     assert page.count("Is it the start?") == 2  # the answer and the table
 
 
+@pytest.mark.parametrize("first", [{"contrasts": []}, {"after_runs": 12}])
+def test_questions_that_came_after_results_decide_nothing(tmp_path: Path, first: dict[str, object]) -> None:
+    kind = KINDS["contrasts"]
+    entry = kind["suite"]["registered"][0]
+    later = [entry | first, entry | {"after_runs": 40}]
+    make_results(tmp_path, **(kind | {"suite": kind["suite"] | {"registered": later}}))
+    found = findings(read(tmp_path))
+    assert {d.word for asked in found.contrasts for d in asked.decisions} == {"open"}
+    assert not [s for s in headline(found) if s.startswith("Is ")]
+    (gap,) = [v.parts[0] for v in found.verdicts if v.claim["id"] == "theseus-above-kd-macro"]
+    assert gap.family < 12  # the claims keep the family that they would have without the questions
+    assert "so that nothing is decided here" in render(tmp_path).read_text(encoding="utf-8")
+
+
+def test_a_pair_has_one_decision_in_either_order(tmp_path: Path, found: Findings) -> None:
+    kind = KINDS["contrasts"]
+    asked = kind["suite"]["contrasts"]
+    turned = [{"question": c["question"], "first": c["second"], "second": c["first"]} for c in asked]
+    entry = kind["suite"]["registered"][0] | {"contrasts": turned}
+    make_results(tmp_path, **(kind | {"suite": kind["suite"] | {"contrasts": turned, "registered": [entry]}}))
+    other = findings(read(tmp_path))
+    (claim,) = [v.parts[0] for v in other.verdicts if v.claim["id"] == "theseus-above-kd-macro"]
+    (before,) = [v.parts[0] for v in found.verdicts if v.claim["id"] == "theseus-above-kd-macro"]
+    assert (claim.word, claim.family, claim.p) == (before.word, 12, pytest.approx(before.p))
+    assert [d.word for d in other.contrasts[0].decisions] == [
+        {"above": "below", "below": "above", "open": "open"}[d.word] for d in found.contrasts[0].decisions
+    ]
+
+
 def test_a_suite_without_questions_has_no_such_section(tmp_path: Path) -> None:
     make_results(tmp_path, **KINDS["single"])
     page = render(tmp_path).read_text(encoding="utf-8")
