@@ -38,5 +38,5 @@ def test_no_arm_gains_a_point_in_its_last_epoch(tmp_path: Path) -> None:
                 [point.score for point in run.curve if point.score is not None]
                 for run in results.of(task.name, arm.name)
             ]
-            assert all(len(curve) >= 6 for curve in curves)
+            assert all(len(curve) >= 7 for curve in curves)
             assert mean(curve[-1] - curve[-2] for curve in curves) < 1, (task.name, arm.name, curves)
