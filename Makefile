@@ -130,6 +130,8 @@ $(STAMP): constraints.txt hashes.txt pyproject.toml
 	@grep '^pip==' hashes.txt > $(VENV)/pip.txt # a Python's own pip may be too old to hold to a file of hashes
 	@$(PY) -m pip install $(QUIET) --require-hashes -r $(VENV)/pip.txt
 	@echo "  torch" >&2
+	@command -v nvidia-smi >/dev/null || \
+	  $(PY) -m pip install $(QUIET) --no-deps --require-hashes -r torch-cpu.txt >/dev/null 2>&1 || true
 	@$(PIP) torch
 	@echo "  the rest: $(EXTRAS)" >&2
 	@$(PY) -c 'import sys, tomllib; t = tomllib.load(open("pyproject.toml", "rb")); p = t["project"]; \

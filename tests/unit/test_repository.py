@@ -65,6 +65,13 @@ def test_every_version_of_the_lock_has_hashes_and_no_other_version_has():
     assert len({pin.partition("==")[0] for pin in found}) == len(found)
 
 
+def test_the_cpu_build_of_torch_is_the_lock_s_and_one_of_its_hashes():
+    (line,) = [line for line in text("torch-cpu.txt").splitlines() if not line.startswith("#")]
+    pin, digest = line.split()
+    assert pin == f"torch=={LOCK['torch']}"
+    assert digest in hash_lines()[pin].split()
+
+
 def test_whatever_installs_or_downloads_names_the_hashes():
     scripts = text("Makefile").replace("\\\n", " ") + text(".github/workflows/ci.yml")
     calls = re.findall(r"^.*pip (?:install|download) .*$", scripts, re.MULTILINE)
