@@ -10,53 +10,16 @@ import pickle
 import tempfile
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel
 
-from theseus import ConstantRate, Theseus, TheseusError, find_blocks, parameters_by_part
+from tests.contract.case import ALWAYS, HALF, Case, Verdict, differ, first_of, run
+from tests.contract.generation import generates, generates_in_train_mode
+from theseus import Theseus, TheseusError, find_blocks, parameters_by_part
 from theseus.models.configs import config_of
-from theseus.models.probing import small_input, tensors
-
-NEVER, ALWAYS, HALF = ConstantRate(0.0, 10**9), ConstantRate(1.0, 0), ConstantRate(0.5, 10**9)
-Verdict = str | None
-
-
-@dataclass
-class Case:
-    """A model and how it is compressed: to `layers` modules, with these further arguments."""
-
-    model: Any
-    given: dict[str, Any]
-    layers: int = 2
-
-    def theseus(self, rate: ConstantRate = NEVER, **switches: Any) -> Theseus:
-        return Theseus(self.model, layers=self.layers, rate=rate, **{**self.given, **switches})
-
-    @property
-    def depth(self) -> int:
-        return len(find_blocks(self.model, self.given.get("stack")).layers)
-
-    @property
-    def inputs(self) -> dict[str, torch.Tensor]:
-        """Two examples, the second with padding where the model takes a mask and sentences."""
-        one = small_input(self.model)
-        two = {
-            name: torch.cat([value, value.flip(-1) if value.is_floating_point() else value])
-            for name, value in one.items()
-        }
-        if "input_ids" in two and "attention_mask" in two and two["input_ids"].ndim == 2 and not self.causal:
-            two["attention_mask"][1, -2:] = 0
-        return two
-
-    @property
-    def causal(self) -> bool:
-        return type(self.model).__name__.endswith(("CausalLM", "LMHeadModel")) or getattr(
-            self.model.config, "is_encoder_decoder", False
-        )
+from theseus.models.probing import tensors
 
 
 def verdicts(case: Case) -> dict[str, Verdict]:
@@ -70,26 +33,6 @@ def verdicts(case: Case) -> dict[str, Verdict]:
         except Exception as error:
             found[name] = f"{type(error).__name__}: {error}"
     return found
-
-
-def run(model: Any, inputs: dict[str, torch.Tensor], **more: Any) -> dict[str, torch.Tensor]:
-    with torch.no_grad():
-        return tensors(model(**inputs, **more))
-
-
-def differ(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor], tolerance: float = 1e-5) -> Verdict:
-    if first.keys() != second.keys() or not first:
-        return f"outputs {sorted(first)} and {sorted(second)}"
-    for name in first:
-        scale = float(first[name].float().abs().max().clamp(min=1.0))
-        difference = float((first[name].float() - second[name].float()).abs().max())
-        if not difference <= tolerance * scale:
-            return f"{name} differs by {difference:.3g}"
-    return None
-
-
-def first_of(*verdicts: Verdict) -> Verdict:
-    return next((verdict for verdict in verdicts if verdict is not None), None)
 
 
 def constructs(case: Case) -> Verdict:
@@ -388,62 +331,6 @@ def parts_by_what_runs(case: Case) -> Verdict:
             if placed.get(id(parameter)) not in (wanted, None):
                 return f"{entry[0]} is called {placed[id(parameter)]}, not {wanted}"
     return None if len(placed) == len(list(case.model.parameters())) else "some parameters are in no part"
-
-
-def _prompt(case: Case) -> dict[str, Any]:
-    generator = torch.Generator().manual_seed(0)
-    ids = torch.randint(5, 60, (2, 5), generator=generator)
-    return {"attention_mask": torch.ones_like(ids), "input_ids": ids}
-
-
-def _can_generate(case: Case) -> bool:
-    return (
-        isinstance(case.model, PreTrainedModel) and case.model.can_generate() and "input_ids" in small_input(case.model)
-    )
-
-
-def _generated(model: Any, case: Case, **more: Any) -> torch.Tensor:
-    found: torch.Tensor = model.generate(**_prompt(case), max_new_tokens=6, min_new_tokens=6, do_sample=False, **more)
-    return found
-
-
-def _generates_when_plain(case: Case) -> bool:
-    """Whether transformers can use a cache with the successor's config at all. (It builds the cache of T5's decoder
-    from the depth of the encoder, and fails where the encoder is the shallower one.)"""
-    successor = case.theseus(ALWAYS).successor()
-    try:
-        _generated(type(successor)(successor.config).eval(), case, use_cache=True)
-    except IndexError:
-        return False
-    return True
-
-
-def generates(case: Case) -> Verdict:
-    if not _can_generate(case) or not _generates_when_plain(case):
-        return "n"
-    for init in ("bottom", "top", "interleaved"):
-        theseus = case.theseus(ALWAYS, init=init)
-        successor = theseus.successor()
-        wanted = _generated(successor, case, use_cache=False)
-        if not torch.equal(_generated(successor, case, use_cache=True), wanted):
-            return f"{init}: the successor generates otherwise with its cache"
-        theseus.model.eval()
-        for use_cache in (None, True, False):
-            more = {} if use_cache is None else {"use_cache": use_cache}
-            if not torch.equal(_generated(theseus.model, case, **more), wanted):
-                return f"{init}: theseus.model generates otherwise with use_cache={use_cache}"
-    return None
-
-
-def generates_in_train_mode(case: Case) -> Verdict:
-    if not _can_generate(case):
-        return "n"
-    theseus = case.theseus()
-    wanted = _generated(case.model, case, use_cache=False)
-    for more in ({}, {"use_cache": True}):
-        if not torch.equal(_generated(theseus.model, case, **more), wanted):
-            return f"p0 generates otherwise than the predecessor with {more}"
-    return None
 
 
 CHECKS: dict[str, Callable[[Case], Verdict]] = {

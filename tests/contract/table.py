@@ -10,7 +10,8 @@ import warnings
 
 from transformers.utils import logging
 
-from tests.contract.checks import CHECKS, Case, verdicts
+from tests.contract.case import Case
+from tests.contract.checks import CHECKS, verdicts
 from tests.contract.zoo import CHOSEN, ZOO, model_of
 from theseus import TheseusError
 

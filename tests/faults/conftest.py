@@ -1,4 +1,4 @@
-"""A results folder that agrees with itself, and its bundle, made once for each file of tests."""
+"""A small suite, a results folder that agrees with itself, and its bundle, each made once for a file of tests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 from results.format.bundles.pack import pack
+from tests import tiny
 from tests.faults.bundles import consistent
+
+
+@pytest.fixture(scope="module")
+def suite(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("inputs")
+    encoder, glue = tiny.save_encoder(folder / "encoder"), tiny.save_glue(folder / "glue", "rte")
+    return tiny.save_suite(folder, encoder, glue)
 
 
 @pytest.fixture(scope="module")

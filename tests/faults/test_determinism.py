@@ -28,7 +28,6 @@ from benchmarks.preflight.determinism import (
 )
 from benchmarks.suites.suite import load_suite
 from results.format.documents.run import Probe
-from tests import tiny
 from tests.tiny import CPU
 
 SHAPE = {"vocab_size": 60, "hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64,
@@ -57,13 +56,6 @@ def machine(tmp_path, monkeypatch) -> Path:
     """A machine that remembers nothing yet."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "machine"))
     return tmp_path / "machine"
-
-
-@pytest.fixture(scope="module")
-def suite(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("inputs")
-    encoder, glue = tiny.save_encoder(folder / "encoder"), tiny.save_glue(folder / "glue", "rte")
-    return tiny.save_suite(folder, encoder, glue)
 
 
 @pytest.mark.parametrize("name", baselines.names())

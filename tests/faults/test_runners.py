@@ -21,7 +21,6 @@ from safetensors import SafetensorError
 from benchmarks.plans.planner import make_plan
 from benchmarks.runs import faults
 from benchmarks.suites.suite import load_suite
-from tests import tiny
 from tests.command import cli
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,13 +28,6 @@ RUNNER = ROOT / "tests/faults/runner.py"
 GRID = ("--set", "predecessor.per_seed=true", "--set", "seeds=[1, 2, 3, 4, 5, 6]", "--methods", "finetune,kd,theseus")
 ONE = ("--methods", "finetune", "--seeds", "1")
 LONG = ("--set", "training.max_steps=1000000")
-
-
-@pytest.fixture(scope="module")
-def suite(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("inputs")
-    encoder, glue = tiny.save_encoder(folder / "encoder"), tiny.save_glue(folder / "glue", "rte")
-    return tiny.save_suite(folder, encoder, glue)
 
 
 class Runner:

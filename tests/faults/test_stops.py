@@ -22,18 +22,10 @@ from filelock import FileLock
 from benchmarks.base.errors import INTERRUPTED, ROOT
 from benchmarks.cli.main import app
 from benchmarks.machine.signals import SAID
-from tests import tiny
 from tests.command import cli
 
 LIMIT = 2.0  # seconds
 PREVIEW = str(ROOT / "results/minilm-preview")
-
-
-@pytest.fixture(scope="module")
-def suite(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("inputs")
-    encoder, glue = tiny.save_encoder(folder / "encoder"), tiny.save_glue(folder / "glue", "rte")
-    return tiny.save_suite(folder, encoder, glue)
 
 
 class Command:

@@ -18,19 +18,11 @@ from benchmarks.base.errors import BAD_INPUT, FAILED, ROOT
 from benchmarks.plans.planner import make_plan
 from benchmarks.preflight import disk_space
 from benchmarks.suites.suite import load_suite
-from tests import tiny
 from tests.faults.namespaces import unshared, without_root
 from tests.faults.test_runners import RUNNER, finished, log_of
 
 BOTH = ("--seeds", "1", "--methods", "kd", "--workers", "1", "--set", "keep_successors=true")
 NOWHERE = "/proc/nowhere/at/all"  # nobody can make it, not even root
-
-
-@pytest.fixture(scope="module")
-def suite(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("inputs")
-    encoder, glue = tiny.save_encoder(folder / "encoder"), tiny.save_glue(folder / "glue", "rte")
-    return tiny.save_suite(folder, encoder, glue)
 
 
 class Command:
