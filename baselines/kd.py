@@ -11,22 +11,10 @@ from typing import Annotated
 import torch
 from pydantic import Field
 from torch import nn
-from torch.nn import functional as F
 
 from baselines.method import LOGITS, Batch, Output
-from baselines.parts.losses import distillation_loss, full_precision, task_loss
+from baselines.parts.losses import mixed
 from baselines.parts.start import Shallow
-
-
-def kd_loss(
-    logits: torch.Tensor, labels: torch.Tensor, teacher: torch.Tensor, alpha: float, temperature: float
-) -> torch.Tensor:
-    """The mixed loss; `logits` and `teacher` are (batch, classes), or (batch, 1) for float `labels` (batch,)."""
-    if labels.is_floating_point():
-        soft = F.mse_loss(full_precision(logits), full_precision(teacher))
-    else:
-        soft = distillation_loss(logits, teacher, temperature)
-    return (1.0 - alpha) * task_loss(logits, labels) + alpha * soft
 
 
 class KD(Shallow):
@@ -45,8 +33,8 @@ class KD(Shallow):
         return frozenset({LOGITS})
 
     def loss(self, model: nn.Module, batch: Batch) -> torch.Tensor:
-        logits = model(**batch.inputs).logits
-        return kd_loss(logits, batch.labels, batch.outputs[LOGITS], self.alpha, self.temperature)
+        output = model(**batch.inputs)
+        return mixed(batch.loss(output), batch.distance(output, self.temperature), self.alpha)
 
 
 METHOD = KD

@@ -13,13 +13,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, PlainSerializer
 from torch import nn
+from torch.nn import functional as F
 
-from baselines.parts.losses import task_loss
+from baselines.parts.losses import distillation_loss, full_precision, task_loss
 from theseus import PARTS, Part, find_blocks
 
 # Sorted, because a set has no order and a run's id hashes the written value.
@@ -30,9 +31,9 @@ Parts = Annotated[frozenset[Part], PlainSerializer(sorted, return_type=list)]
 class Output:
     """An output of the predecessor that a method needs for every training example.
 
-    `what`: the "logits" (examples, outputs), or the hidden "state" after `layer` (1-based). The state is that of each
-    example's first token (examples, hidden), or those of all its tokens without padding, one example after the other
-    (tokens, hidden). The planner refuses a request that the runner cannot serve.
+    `what`: the "logits" (a row an example, or a token if the task labels tokens), or the hidden "state" after `layer`
+    (1-based). The state is that of each example's first token (examples, hidden), or those of all its tokens without
+    padding, one example after the other (tokens, hidden). The planner refuses a request that the runner cannot serve.
     """
 
     what: Literal["logits", "state"]
@@ -50,19 +51,82 @@ class Output:
 LOGITS = Output("logits")
 
 
+class Objective(ABC):
+    """What one kind of task means to a method: its outputs, its own loss, and the distance that distillation minimises.
+
+    A method asks its batch (`batch.loss(output)`, `batch.distance(output, temperature)`), and so trains every kind of
+    task without naming one (benchmarks/tasks/kinds). A loss is a mean over the micro-batch's units: its examples, or
+    its labelled tokens.
+    """
+
+    per_token: ClassVar[bool] = False
+    """Whether an output is a row a token instead of a row an example."""
+
+    def logits(self, output: Any) -> torch.Tensor:
+        """The model's outputs (batch, outputs), or (batch, length, outputs) if they are per token."""
+        logits: torch.Tensor = output.logits
+        return logits
+
+    def units(self, labels: torch.Tensor) -> int:
+        """How many units the loss is a mean over; `labels` are those of the micro-batch, without padding."""
+        return len(labels)
+
+    @abstractmethod
+    def loss(self, output: Any, batch: Batch) -> torch.Tensor:
+        """The task's own loss, a scalar."""
+
+    @abstractmethod
+    def distance(self, output: Any, batch: Batch, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
+        """The distance to the predecessor's logits `teacher` (one row an example, or a token without padding)."""
+
+
+class PerExample(Objective):
+    """One label an example: cross entropy for class ids, squared error for float values."""
+
+    def loss(self, output: Any, batch: Batch) -> torch.Tensor:
+        return task_loss(output.logits, batch.labels)
+
+    def distance(self, output: Any, batch: Batch, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
+        """T^2 * KL; a regression task has no distribution to soften, so there it is the squared error."""
+        if batch.labels.is_floating_point():
+            return F.mse_loss(full_precision(output.logits), full_precision(teacher))
+        return distillation_loss(output.logits, teacher, temperature)
+
+
+ONE_LABEL = PerExample()
+
+
 @dataclass(frozen=True)
 class Batch:
     """One micro-batch on the run's device. `inputs`: the model's arguments, tensors (batch, length).
 
-    `labels`: (batch,) int64 class ids, or float32 values for a regression task. `outputs`: the predecessor's outputs
-    for these examples, as the method's `needs` lists them. `first`: the position (batch,) of each example's first token
-    where the runner lays the examples end to end inside the model; None where it pads them.
+    `labels`: (batch,) int64 class ids, or float32 values for a regression task; other kinds of task have their own,
+    such as a class id for each token (batch, length). `outputs`: the predecessor's outputs for these examples, as the
+    method's `needs` lists them. `first`: the position (batch,) of each example's first token where the runner lays the
+    examples end to end inside the model; None where it pads them. `objective`: the losses of the task's kind.
+    `weight`: the micro-batch's share of the step's units, by which the runner weights its loss; `share`: its share of
+    the step's examples. They differ only for tasks that label tokens.
     """
 
     inputs: dict[str, torch.Tensor]
     labels: torch.Tensor
     outputs: dict[Output, torch.Tensor]
     first: torch.Tensor | None = None
+    objective: Objective = ONE_LABEL
+    weight: float = 1.0
+    share: float = 1.0
+
+    def loss(self, output: Any) -> torch.Tensor:
+        """The task's own loss of a model's `output`, a scalar."""
+        return self.objective.loss(output, self)
+
+    def distance(self, output: Any, temperature: float) -> torch.Tensor:
+        """What distillation minimises: the distance of a model's `output` to the predecessor's logits, a scalar."""
+        return self.objective.distance(output, self, self.outputs[LOGITS], temperature)
+
+    def per_example(self, mean: torch.Tensor) -> torch.Tensor:
+        """A mean over examples, so that it counts as one although the runner weights this batch by its units."""
+        return mean if self.weight == self.share else mean * (self.share / self.weight)
 
     def first_token(self, states: torch.Tensor) -> torch.Tensor:
         """The state of each example's first token (batch, hidden); `states` are those after an inner layer."""
@@ -78,7 +142,8 @@ class Batch:
         order of `all_tokens`. A mean over tokens would depend on how the batch is divided into micro-batches."""
         lengths = self.inputs["attention_mask"].sum(1)
         example = torch.repeat_interleave(torch.arange(len(lengths), device=values.device), lengths)
-        return (torch.zeros_like(values[: len(lengths)]).index_add(0, example, values) / lengths).mean()
+        mean = (torch.zeros_like(values[: len(lengths)]).index_add(0, example, values) / lengths).mean()
+        return self.per_example(mean)
 
 
 @dataclass(frozen=True)
@@ -174,9 +239,9 @@ class Method(BaseModel, ABC):
         """Called before stage `index` makes its optimizer."""
 
     def loss(self, model: nn.Module, batch: Batch) -> torch.Tensor:
-        """The mean of the examples' losses over the micro-batch, a scalar. The runner weights micro-batches by their
-        number of examples, so that they add up to the batch's loss."""
-        return task_loss(model(**batch.inputs).logits, batch.labels)
+        """The loss of the micro-batch, a scalar: a mean over its units (examples, or labelled tokens). The runner
+        weights micro-batches by their units, so that they add up to the batch's loss."""
+        return batch.loss(model(**batch.inputs))
 
     def after_step(self, model: nn.Module) -> None:
         """Called after every optimizer step."""

@@ -13,9 +13,9 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from baselines.kd import KD, kd_loss
+from baselines.kd import KD
 from baselines.method import LOGITS, Batch, Output
-from baselines.parts.losses import patient_loss
+from baselines.parts.losses import mixed, patient_loss
 
 
 def layer_map(teacher: int, student: int, kind: Literal["skip", "last"]) -> list[int]:
@@ -44,14 +44,14 @@ class PKD(KD):
 
     def loss(self, model: nn.Module, batch: Batch) -> torch.Tensor:
         output = model(**batch.inputs, output_hidden_states=True)
-        loss = kd_loss(output.logits, batch.labels, batch.outputs[LOGITS], self.alpha, self.temperature)
+        loss = mixed(batch.loss(output), batch.distance(output, self.temperature), self.alpha)
         inner = output.hidden_states[1:-1]  # without the embeddings, and without the last layer, which KD trains
         if not inner:  # a one-layer student has no intermediate layer
             return loss
         cls = torch.stack([batch.first_token(states) for states in inner], dim=1)
         followed = sorted(batch.outputs.keys() - {LOGITS})  # by layer
         teacher = torch.stack([batch.outputs[output] for output in followed], dim=1)
-        return loss + self.beta * patient_loss(cls, teacher)
+        return loss + self.beta * batch.per_example(patient_loss(cls, teacher))
 
 
 METHOD = PKD

@@ -12,9 +12,8 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from baselines.kd import kd_loss
 from baselines.method import LOGITS, Batch, Given, Method, Output
-from baselines.parts.losses import task_loss
+from baselines.parts.losses import mixed
 
 
 class Pretrained(Method):
@@ -41,10 +40,10 @@ class Pretrained(Method):
         return model
 
     def loss(self, model: nn.Module, batch: Batch) -> torch.Tensor:
-        logits = model(**batch.inputs).logits
+        output = model(**batch.inputs)
         if self.alpha == 0:
-            return task_loss(logits, batch.labels)
-        return kd_loss(logits, batch.labels, batch.outputs[LOGITS], self.alpha, self.temperature)
+            return batch.loss(output)
+        return mixed(batch.loss(output), batch.distance(output, self.temperature), self.alpha)
 
 
 METHOD = Pretrained

@@ -39,9 +39,10 @@ from benchmarks.machine.settings import Device
 from benchmarks.models.checks import check_classifier, check_head
 from benchmarks.models.loading import load_finetuned, load_tokenizer
 from benchmarks.plans.run import Run
-from benchmarks.tasks.data import Source, check_text, place_of, read_split
+from benchmarks.tasks import kinds
+from benchmarks.tasks.data import Source, place_of, read_split
+from benchmarks.tasks.kinds.classification import check_text
 from benchmarks.tasks.table import Task, find_task
-from benchmarks.training.batches import tokenise_split
 from benchmarks.training.forward import logits
 from results.format.errors import UserError
 from results.format.files import replacing
@@ -186,7 +187,7 @@ def predict_test(
     model = _load_classifier(model_folder, task, device)
     predictions: dict[str, list[int | float]] = {}
     for file, rows in splits.items():
-        outputs = logits(model, tokenise_split(tokenizer, task, rows, max_length), device)
+        outputs = logits(model, kinds.find(task.kind).encode(tokenizer, task, rows, max_length), device)
         if not np.isfinite(outputs).all():
             raise SuiteError(
                 f"{file.name}: the model in {model_folder} gives logits that are not finite: "

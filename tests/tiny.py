@@ -20,7 +20,7 @@ from transformers import BertConfig, BertForSequenceClassification, BertModel, P
 from baselines.method import Given
 from benchmarks.machine.settings import Device
 from benchmarks.tasks.table import Task, find_task
-from benchmarks.training.batches import Tokens
+from benchmarks.tasks.tokens import Tokens
 from benchmarks.training.forward import predecessor_outputs
 
 CPU = Device(device="cpu", threads=1)

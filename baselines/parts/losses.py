@@ -33,6 +33,11 @@ def distillation_loss(logits: torch.Tensor, teacher: torch.Tensor, temperature: 
     return F.kl_div(student, target, reduction="batchmean", log_target=True) * temperature**2
 
 
+def mixed(own: torch.Tensor, distance: torch.Tensor, alpha: float) -> torch.Tensor:
+    """(1 - alpha) * the task's own loss + alpha * the distance to the predecessor."""
+    return (1.0 - alpha) * own + alpha * distance
+
+
 def patient_loss(states: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
     """MSE between L2-normalised [CLS] states, both (batch, layers, hidden) (Sun et al. 2019, section 3.2).
 

@@ -1,6 +1,6 @@
 """Which code made a number: a hash of the definitions that a run's method reaches.
 
-    code_hash("kd")                                   # part of every KD run's id
+    code_hash("kd", "classification")                 # part of every KD run's id
     hash_of("benchmarks.tasks.data")                  # part of a cache's key
 
 A run's id must change when the code that computes its numbers changes, and at no other time: an id that follows an
@@ -26,7 +26,8 @@ from benchmarks.base.errors import ROOT
 from results.format.layout import digest
 
 # The rooms and modules whose code can move a number. A room's settings.py holds values that config.json has.
-COMPUTES = ("theseus", "baselines", "benchmarks.training", "benchmarks.tasks.metrics", "benchmarks.models.loading",
+COMPUTES = ("theseus", "baselines", "benchmarks.training", "benchmarks.tasks.metrics", "benchmarks.tasks.kind",
+            "benchmarks.tasks.kinds", "benchmarks.tasks.tokens", "benchmarks.models.loading",
             "benchmarks.machine.device")  # fmt: skip
 TRAINING = tuple(
     f"benchmarks.training.{file.stem}"
@@ -48,10 +49,10 @@ ENTRANCES = (
 
 
 @cache
-def code_hash(method: str) -> str:
-    """sha256 of all our code that can change a number of a run of `method`. Other methods' code is not part of it:
-    mending one rival leaves the others' numbers valid."""
-    return hash_of(*ENTRANCES, f"baselines.{method}")
+def code_hash(method: str, kind: str) -> str:
+    """sha256 of all our code that can change a number of a run of `method` on a `kind` of task. The code of other
+    methods and kinds is not part of it: mending one rival leaves the others' numbers valid."""
+    return hash_of(*ENTRANCES, f"baselines.{method}", f"benchmarks.tasks.kinds.{kind.replace('-', '_')}")
 
 
 @cache

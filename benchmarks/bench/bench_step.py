@@ -14,9 +14,11 @@ import pytest
 import torch
 from torch import nn
 
+from baselines.method import PerExample
 from benchmarks.bench.models import BATCH, BATCHES, SHAPE, TRAINING, against, device, record, split, trainer
 from benchmarks.preflight.step_timer import matmul_rate, model_of
-from benchmarks.training.batches import Tokens, micro_batches, training_rows
+from benchmarks.tasks.tokens import Tokens
+from benchmarks.training.batches import micro_batches, training_rows
 from benchmarks.training.dropout import MaskStream
 from benchmarks.training.length_groups import LengthGroups
 from theseus import ConstantRate, Theseus, find_blocks
@@ -131,7 +133,7 @@ def bench_what_is_not_computing(benchmark: Any) -> None:
     settings, tokens = device(), split("rte")
     order = list(training_rows(0, len(tokens), BATCH, BATCHES))
     model, masks, turns = model_of(SHAPE, 6, settings), MaskStream(), count()
-    groups = LengthGroups(model, find_blocks(model).layers, TRAINING.length_groups, masks)
+    groups = LengthGroups(model, find_blocks(model).layers, TRAINING.length_groups, masks, PerExample())
     next(training_rows(1, len(tokens), BATCH, 1))
 
     def around() -> None:

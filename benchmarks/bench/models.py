@@ -25,7 +25,8 @@ from benchmarks.preflight.step_timer import model_of, tokens_of
 from benchmarks.speed.timing import median_interval
 from benchmarks.suites.suite import load_suite
 from benchmarks.tasks.lengths import load
-from benchmarks.training.batches import Tokens, training_rows
+from benchmarks.tasks.tokens import Tokens
+from benchmarks.training.batches import training_rows
 from benchmarks.training.fit import Outputs, prepared
 from benchmarks.training.forward import predecessor_outputs
 from benchmarks.training.settings import Training

@@ -24,7 +24,8 @@ from benchmarks.machine import device as devices
 from benchmarks.machine.settings import Device
 from benchmarks.preflight.step_timer import model_of, tokens_of
 from benchmarks.tasks.lengths import load
-from benchmarks.training.batches import EVALUATION_BATCH, Tokens, training_rows
+from benchmarks.tasks.tokens import Tokens
+from benchmarks.training.batches import EVALUATION_BATCH, training_rows
 from benchmarks.training.dropout import StreamedDropout
 from benchmarks.training.fit import Outputs, given_for, prepared
 from benchmarks.training.forward import predecessor_outputs

@@ -1,4 +1,4 @@
-"""Load a model: an encoder as a classifier with the seed's fresh head, or a fine-tuned classifier as it was saved.
+"""Load a model: an encoder under the seed's fresh head, or a fine-tuned model as it was saved.
 
 Weights come from safetensors only, and no remote code is ever run. The hub is read at a pinned revision.
 """
@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from huggingface_hub import snapshot_download
 from safetensors.torch import load_file
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoConfig, AutoTokenizer
 from transformers.utils import logging
 
 from benchmarks.base.errors import SuiteError
 from benchmarks.models.source import WEIGHTS, EncoderSource
+from benchmarks.tasks import kinds
 from benchmarks.tasks.table import Task
 from theseus import parameters_by_part
 
@@ -25,10 +27,9 @@ logging.set_verbosity_error()  # no warning about newly initialized weights: tho
 logging.disable_progress_bar()
 
 
-def _labels(task: Task) -> dict[str, Any]:
-    if task.regression:
-        return {"num_labels": 1, "problem_type": "regression"}
-    return {"id2label": dict(enumerate(task.labels)), "label2id": {name: i for i, name in enumerate(task.labels)}}
+def model_class(kind: str) -> Any:
+    """The transformers class that gives an encoder the head of a kind of task."""
+    return getattr(transformers, kinds.find(kind).model_class)
 
 
 def load_pretrained(source: EncoderSource, task: Task, head_seed: int, attention: str) -> Any:
@@ -36,8 +37,8 @@ def load_pretrained(source: EncoderSource, task: Task, head_seed: int, attention
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(head_seed)
         if source.random:
-            config = AutoConfig.for_model("bert", **dict(source.shape), **_labels(task))
-            return AutoModelForSequenceClassification.from_config(config, attn_implementation=attention).eval()
+            config = AutoConfig.for_model("bert", **dict(source.shape), **kinds.find(task.kind).config(task))
+            return model_class(task.kind).from_config(config, attn_implementation=attention).eval()
         return under_a_new_head(folder_of(source), task, attention)
 
 
@@ -61,12 +62,13 @@ def under_a_new_head(folder: Path, task: Task | None, attention: str) -> Any:
     Raises `SuiteError` if the file lacks a weight below the head, or has any weight in another shape: transformers
     would fill it with random values.
     """
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=False, **(_labels(task) if task else {}))
-    kind: Any = AutoModelForSequenceClassification._model_mapping[type(config)]
+    labels = kinds.find(task.kind).config(task) if task else {}
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False, **labels)
+    own_class: Any = model_class(task.kind if task else kinds.CLASSIFICATION)._model_mapping[type(config)]
     weights = load_file(folder / WEIGHTS)
-    prefix = f"{kind.base_model_prefix}."
+    prefix = f"{own_class.base_model_prefix}."
     own = {name: value for name, value in weights.items() if name.startswith(prefix)}
-    model, info = kind.from_pretrained(
+    model, info = own_class.from_pretrained(
         None, config=config, state_dict=own or weights, dtype=torch.float32, attn_implementation=attention,
         output_loading_info=True, ignore_mismatched_sizes=True,  # `_refuse_made_up` refuses them by name
     )  # fmt: skip
@@ -95,12 +97,12 @@ def _refuse_made_up(folder: Path, names: set[str]) -> None:
         )
 
 
-def load_finetuned(folder: Path, attention: str) -> Any:
-    """A classifier that a run or the user saved, with its head; float32, eval mode.
+def load_finetuned(folder: Path, attention: str, kind: str = kinds.CLASSIFICATION) -> Any:
+    """A model for a kind of task that a run or the user saved, with its head; float32, eval mode.
 
     Raises `SuiteError` if the file lacks any weight or has it in another shape.
     """
-    model, info = AutoModelForSequenceClassification.from_pretrained(
+    model, info = model_class(kind).from_pretrained(
         folder, dtype=torch.float32, attn_implementation=attention, trust_remote_code=False, use_safetensors=True,
         output_loading_info=True, ignore_mismatched_sizes=True,  # `_refuse_made_up` refuses them by name
     )  # fmt: skip

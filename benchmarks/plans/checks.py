@@ -21,8 +21,11 @@ from benchmarks.base.code_hash import hash_of
 from benchmarks.base.errors import SuiteError
 from benchmarks.base.identity import packages
 from benchmarks.models.source import EncoderSource
+from benchmarks.tasks import kinds
 from benchmarks.tasks.table import Task
 from theseus import find_blocks, parameters_by_part
+
+Head = tuple[str, int]  # the kind of task and its outputs
 
 
 def check_wishes(arm: str, method: Method, modules: int, predecessor: EncoderSource, own_words: bool) -> None:
@@ -53,23 +56,24 @@ def check_trainable(
     `encoder`: the arm's start. `declared`: the suite's own count, without the head. An encoder on the hub is counted at
     the shape that the suite gives; without a shape nothing is checked.
     """
-    count = _counts(type(method), method.model_dump_json(), encoder, suite_encoder, task.outputs, modules)
+    head = task.kind, task.outputs
+    count = _counts(type(method), method.model_dump_json(), encoder, suite_encoder, head, modules)
     if count is None:
         return
-    found, expected, head = count
+    found, expected, own = count
     name = f"method {type(method).__module__.removeprefix('baselines.')} on {task.name}"
     if found != expected:
         raise SuiteError(f"{name} would train {found:,} parameters, but the parts that it declares have {expected:,}")
-    if declared is not None and found - head != declared:
+    if declared is not None and found - own != declared:
         raise SuiteError(
-            f"{name} would train {found - head:,} parameters without the head, but the suite declares {declared:,}: "
+            f"{name} would train {found - own:,} parameters without the head, but the suite declares {declared:,}: "
             "correct trainable_parameters, or the arm's options"
         )
 
 
 @lru_cache(maxsize=256)
 def _counts(
-    kind: type[Method], options: str, encoder: EncoderSource, suite_encoder: EncoderSource, outputs: int, modules: int
+    kind: type[Method], options: str, encoder: EncoderSource, suite_encoder: EncoderSource, head: Head, modules: int
 ) -> tuple[int, int, int] | None:
     """(parameters in the optimizer, declared parameters, the head's share of both), or None for an unknown shape."""
     if not (_known_here(encoder) and _known_here(suite_encoder)):
@@ -77,7 +81,7 @@ def _counts(
     sources = [[source.hash, source.layers, source.shape] for source in (encoder, suite_encoder)]
 
     def count() -> list[int]:
-        return counts(kind.model_validate_json(options), encoder, suite_encoder, outputs, modules)
+        return counts(kind.model_validate_json(options), encoder, suite_encoder, head, modules)
 
     if not kind.__module__.startswith("baselines."):  # such as in a notebook: no file shows when it changes
         found = count()
@@ -86,7 +90,7 @@ def _counts(
             f"{kind.__module__}:{kind.__name__}", "benchmarks.plans.checks:counts", "benchmarks.plans.checks:_config"
         )
         versions = packages(("torch", "transformers"))
-        key = [kind.__module__, code, versions, options, sources, outputs, modules]
+        key = [kind.__module__, code, versions, options, sources, head, modules]
         found = machine_cache.once("trainable", tuple[int, int, int], key, count)
     return found[0], found[1], found[2]
 
@@ -96,26 +100,22 @@ def _known_here(source: EncoderSource) -> bool:
     return bool(source.shape) or (source.revision is None and Path(source.location).is_dir())
 
 
-def counts(
-    method: Method, encoder: EncoderSource, suite_encoder: EncoderSource, outputs: int, modules: int
-) -> list[int]:
+def counts(method: Method, encoder: EncoderSource, suite_encoder: EncoderSource, head: Head, modules: int) -> list[int]:
     """The parameters that the optimizer would hold, those that the method declares, and the head's share of both. The
     models are made on the meta device, which allocates nothing."""
-    from transformers import (
-        AutoModelForSequenceClassification,  # seconds that a plan with kept counts need not wait for
-    )
+    import transformers  # seconds that a plan with kept counts need not wait for
 
+    kind, outputs = head
     configs = [_config(source, outputs) for source in (encoder, suite_encoder)]
     with torch.device("meta"):
-        own, deep = (AutoModelForSequenceClassification.from_config(config) for config in configs)
+        own, deep = (getattr(transformers, kinds.find(kind).model_class).from_config(config) for config in configs)
         model = method.build(Given(lambda: deep, lambda: own, modules, 0, 1000))
         held = {id(parameter): parameter.numel() for parameter in method.parameters(model)}
         sizes = {part: sum(p.numel() for p in found) for part, found in parameters_by_part(own).items()}
     depth = len(find_blocks(own).layers)
     layers = method.trained_layers(len(find_blocks(deep).layers), encoder.layers if method.own_encoder else modules)
     expected = sizes["layers"] // depth * layers + sum(sizes[part] for part in method.trains if part != "layers")
-    head = sizes["head"] if "head" in method.trains else 0
-    return [sum(held.values()), expected, head]
+    return [sum(held.values()), expected, sizes["head"] if "head" in method.trains else 0]
 
 
 def _config(source: EncoderSource, outputs: int) -> Any:

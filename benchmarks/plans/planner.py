@@ -151,7 +151,7 @@ class _TaskPlanner:
             start=run.start,
             finetuned=finetuned,
             checkpoint=self.suite.protocol,
-            code=code_hash(run.method),
+            code=code_hash(run.method, run.task.kind),
             packages=packages(("torch", "transformers", "tokenizers", "numpy")),
         )
 

@@ -157,7 +157,7 @@ def lengths_of(run: Run) -> tuple[int, ...]:
 
     if run.tokenizer.random:  # as `WordHash` cuts them: a token a word, and one around each text
         texts = [load_splits(run.source)[TRAIN].data[column].to_pylist()[:SAMPLED] for column in run.task.columns]
-        words = [[len(text.split()) + 1 for text in column] for column in texts]
+        words = [[len(text.split() if isinstance(text, str) else text) + 1 for text in column] for column in texts]
         return tuple(min(1 + sum(parts), run.max_length) for parts in zip(*words, strict=True))
     facts = facts_of([run], run.device)[run.task.name, run.tokenizer.hash]
     return tuple(min(length, run.max_length) for length in facts.lengths)

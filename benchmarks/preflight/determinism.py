@@ -30,7 +30,8 @@ from benchmarks.machine.device import Machine
 from benchmarks.machine.settings import Device
 from benchmarks.machine.workers import WorkerDied, side_by_side
 from benchmarks.plans.run import Plan, Run
-from benchmarks.preflight.step_timer import model_of, tokens_of
+from benchmarks.preflight.step_timer import made_up, model_of, tokens_of
+from benchmarks.tasks.kinds import CLASSIFICATION
 from benchmarks.training.fit import Outputs, given_for, prepared
 from benchmarks.training.forward import predecessor_outputs
 from benchmarks.training.settings import Training
@@ -46,11 +47,12 @@ Shape = dict[str, int]  # the sizes of an encoder by their names in its config
 @dataclass(frozen=True)
 class Kind:
     """A way of training, probed once for all runs that share it. `options`: of the method, as JSON; `layers`: of the
-    successor, whose predecessor has twice as many."""
+    successor, whose predecessor has twice as many; `task`: the kind of task."""
 
     method: str
     options: str
     layers: int
+    task: str = CLASSIFICATION
     regression: bool = False
     length_groups: int = 8
     micro_batches: int = 1
@@ -69,8 +71,10 @@ def default_kind(name: str) -> Kind:
 def kind_of(run: Run) -> Kind:
     """The kind of training that a run needs probed."""
     layers = least_depth(run.build(), run.suite_encoder.layers, run.modules)
-    return Kind(run.method, json.dumps(run.options, sort_keys=True), layers, run.task.regression,
-                run.training.length_groups, run.training.micro_batches)  # fmt: skip
+    options = json.dumps(run.options, sort_keys=True)
+    regression = run.task.kind == CLASSIFICATION and run.task.regression
+    return Kind(run.method, options, layers, run.task.kind, regression, run.training.length_groups,
+                run.training.micro_batches)  # fmt: skip
 
 
 def least_depth(method: Method, encoder: int, layers: int) -> int:
@@ -114,7 +118,11 @@ def _by_arm(runs: Sequence[Run]) -> dict[str, set[Kind]]:
     kinds: dict[str, set[Kind]] = {}
     for run in runs:
         kinds.setdefault(run.arm, set()).add(kind_of(run))
-    return {arm: {kind for kind in own if not kind.regression} or own for arm, own in kinds.items()}
+    classified = {arm: {kind.task for kind in own if not kind.regression} for arm, own in kinds.items()}
+    return {
+        arm: {kind for kind in own if not kind.regression or kind.task not in classified[arm]}
+        for arm, own in kinds.items()
+    }
 
 
 def differences(kinds: set[Kind], shape: Shape, machine: Machine, say: Callable[[str], None]) -> dict[Kind, str | None]:
@@ -170,14 +178,14 @@ def _trained(method: Method, kind: Kind, shape: Shape, device: Device) -> Iterat
     sizes = {**shape, "vocab_size": min(shape["vocab_size"], VOCABULARY)}
 
     def build(layers: int) -> Any:
-        return model_of(sizes, layers, device, "stsb" if kind.regression else "rte")
+        return model_of(sizes, layers, device, made_up(kind.task, kind.regression))
 
     deep, shallow = 2 * kind.layers, kind.layers if method.own_encoder else 2 * kind.layers
     given = given_for(SEED, kind.layers, STEPS, lambda: build(deep), lambda _: build(shallow))
     longest = min(LONGEST, shape.get("max_position_embeddings", LONGEST))
     generator = torch.Generator().manual_seed(SEED)
     lengths = torch.randint(min(4, longest), longest + 1, (EXAMPLES,), generator=generator)
-    tokens = tokens_of(lengths, sizes["vocab_size"])
+    tokens = tokens_of(lengths, sizes["vocab_size"], kind.task)
     if kind.regression:
         tokens = replace(tokens, labels=tokens.labels.float())
     training = Training(length_groups=kind.length_groups, micro_batches=kind.micro_batches, learning_rate=1e-3)
@@ -208,5 +216,5 @@ def _key(kind: Kind, shape: Shape, machine: Machine) -> dict[str, Any]:
     """Everything that decides whether a kind is deterministic: settings, device, code and packages."""
     return {"kind": asdict(kind), "shape": shape, "device": machine.device.model_dump(mode="json"), "steps": STEPS,
            "name": machine.name, "class": machine.class_, "torch": torch.__version__,
-           "packages": packages(("torch", "transformers", "numpy")), "code": code_hash(kind.method),
+           "packages": packages(("torch", "transformers", "numpy")), "code": code_hash(kind.method, kind.task),
            "probe": hash_of("benchmarks.preflight.determinism", "benchmarks.preflight.step_timer")}  # fmt: skip

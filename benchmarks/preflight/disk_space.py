@@ -20,6 +20,7 @@ from benchmarks.models import contents
 from benchmarks.models.source import WEIGHTS, EncoderSource
 from benchmarks.plans.run import Run
 from benchmarks.runs.checkpoint import KEPT
+from benchmarks.tasks import kinds
 from benchmarks.tasks.data import split_file, splits_of
 from benchmarks.tasks.lengths import load
 from benchmarks.training.held_out import training_examples
@@ -77,9 +78,16 @@ def _tokens(run: Run) -> int:
 def _outputs(run: Run, hidden: int) -> int:
     row = 0
     for output in run.outputs:
-        rows = _length(run) if output.tokens == "all" else 1
-        row += FLOAT * run.task.outputs if output.what == "logits" else rows * FLOAT * hidden
+        logits = output.what == "logits"
+        rows = _length(run) if output.tokens == "all" or (logits and kinds.find(run.task.kind).per_token) else 1
+        row += rows * FLOAT * (run.task.outputs if logits else hidden)
     return training_examples(run.task, run.held_out) * row
+
+
+def _prediction(run: Run) -> int:
+    """Bytes of an example in predictions.parquet."""
+    rows = _length(run) if kinds.find(run.task.kind).per_token else 1
+    return PER_PREDICTION + rows * FLOAT * run.task.outputs
 
 
 def _inputs(run: Run, folders: Folders) -> int:
@@ -95,9 +103,7 @@ def _inputs(run: Run, folders: Folders) -> int:
 
 def needed(runs: Sequence[Run], hidden: int, folders: Folders, workers: int) -> dict[str, int]:
     """The bytes that these runs will take, by kind of file. `hidden`: the width of the encoder."""
-    predictions = sum(
-        3 * sum(run.task.dev.values()) * (PER_PREDICTION + FLOAT * run.task.outputs) + PER_RUN for run in runs
-    )
+    predictions = sum(3 * sum(run.task.dev.values()) * _prediction(run) + PER_RUN for run in runs)
     checkpoints = sorted((_checkpoint(run, folders) for run in runs), reverse=True)[:workers]
     inputs = sorted((_inputs(run, folders) for run in runs), reverse=True)[:workers]
     tokens = {(run.source.fingerprint, run.tokenizer.hash, run.max_length): _tokens(run) for run in runs}

@@ -90,9 +90,10 @@ def _key(run: Run, brought: Run | None, machine: Machine) -> dict[str, Any]:
         "batch": [training.batch_size, training.micro_batches, training.length_groups],
         "device": machine.device.model_dump(mode="json"), "machine": [machine.name, machine.class_],
         "encoders": [started.hash, run.suite_encoder.hash], "start": run.start is not None,
-        "task": [run.task.outputs, run.task.regression, len(run.task.columns)], "kept": run.keep_successor,
+        "task": [run.task.kind, run.task.outputs, run.task.regression, len(run.task.columns)],
+        "kept": run.keep_successor,
         "brought": [brought.config.finetuned, run.source.fingerprint] if brought else None,
-        "code": code_hash(run.method), "packages": packages(("torch", "transformers", "tokenizers")),
+        "code": code_hash(run.method, run.task.kind), "packages": packages(("torch", "transformers", "tokenizers")),
         "trial": hash_of("benchmarks.preflight.step_probe", "benchmarks.preflight.rehearsal", "benchmarks.runs.kept"),
     }  # fmt: skip
 

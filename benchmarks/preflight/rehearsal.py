@@ -19,7 +19,7 @@ from benchmarks.models.source import EncoderSource
 from benchmarks.plans.run import Plan, Run
 from benchmarks.runs.tokens import tokenise
 from benchmarks.tasks.data import TRAIN
-from benchmarks.training.batches import Tokens
+from benchmarks.tasks.tokens import Tokens
 from benchmarks.training.fit import Fit, Outputs, given_for, prepared
 from benchmarks.training.forward import predecessor_outputs
 from benchmarks.training.loop import train
@@ -62,7 +62,7 @@ def fit_of(
 
     def predecessor() -> Any:
         if brought:
-            return load_finetuned(Path(brought), run.device.attention)
+            return load_finetuned(Path(brought), run.device.attention, run.task.kind)
         return pretrained(run.suite_encoder, stream_seed(run.seed, "head"))
 
     def start(head_seed: int) -> Any:

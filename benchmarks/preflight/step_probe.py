@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from datasets import Dataset
 
 from benchmarks.models.loading import load_finetuned
 from benchmarks.models.source import EncoderSource
@@ -18,8 +19,9 @@ from benchmarks.preflight.token_facts import TokenFacts
 from benchmarks.runs.faults import reason
 from benchmarks.runs.kept import check_answers
 from benchmarks.runs.tokens import tokenizer_of
+from benchmarks.tasks import kinds
 from benchmarks.tasks.data import load_splits
-from benchmarks.training.batches import Tokens, tokenise_split
+from benchmarks.tasks.tokens import Tokens
 from benchmarks.training.forward import logits
 from benchmarks.training.step import stepping
 from results.format.untrusted import text
@@ -40,7 +42,7 @@ def failure_of(run: Run, facts: TokenFacts, brought: str | None) -> str | None:
 
 def _take(run: Run, facts: TokenFacts, brought: str | None) -> None:
     if run.finetuned:
-        model = load_finetuned(Path(run.finetuned), run.device.attention).to(run.device.device)
+        model = load_finetuned(Path(run.finetuned), run.device.attention, run.task.kind).to(run.device.device)
         logits(model, _batch(run, facts, run.tokenizer), run.device)
         if run.task.regression:
             _check_scale(run, model)
@@ -54,7 +56,8 @@ def _take(run: Run, facts: TokenFacts, brought: str | None) -> None:
         successor = fit.method.successor(fit.model)
         with tempfile.TemporaryDirectory() as folder:
             successor.save_pretrained(folder)
-            check_answers(Path(folder), fit.tokens, logits(successor, fit.tokens, run.device), run.device)
+            expected = fit.tokens.scored(logits(successor, fit.tokens, run.device))
+            check_answers(Path(folder), fit.tokens, expected, run.device)
 
 
 def _batch(run: Run, facts: TokenFacts, encoder: EncoderSource) -> Tokens:
@@ -65,7 +68,9 @@ def _batch(run: Run, facts: TokenFacts, encoder: EncoderSource) -> Tokens:
 
 
 def _tokens(run: Run, encoder: EncoderSource, rows: Any) -> Tokens:
-    return tokenise_split(tokenizer_of(encoder), run.task, rows, run.max_length)
+    own = Dataset.from_dict(rows.to_dict(), features=rows.features)  # selecting rows leaves the table behind them whole
+    tokens: Tokens = kinds.find(run.task.kind).encode(tokenizer_of(encoder), run.task, own, run.max_length)
+    return tokens
 
 
 def _check_scale(run: Run, model: Any) -> None:

@@ -15,8 +15,9 @@ from benchmarks.machine import device as devices
 from benchmarks.machine.settings import Device
 from benchmarks.models.loading import load_pretrained
 from benchmarks.models.source import EncoderSource
-from benchmarks.tasks.table import find_task
-from benchmarks.training.batches import Tokens
+from benchmarks.tasks import kinds
+from benchmarks.tasks.table import Task
+from benchmarks.tasks.tokens import Tokens
 from benchmarks.training.fit import Fit
 from benchmarks.training.settings import Training
 from benchmarks.training.step import stepping
@@ -24,14 +25,22 @@ from benchmarks.training.step import stepping
 REPEATS = 4
 
 
-def model_of(shape: dict[str, int], layers: int, device: Device, task: str = "rte") -> Any:
-    """A classifier for `task` of that shape and depth with random weights."""
+def made_up(kind: str = kinds.CLASSIFICATION, regression: bool = False) -> Task:
+    """A task of two classes, or of values."""
+    return Task("made-up", "Made up", ("text",), "accuracy", 0, {}, () if regression else ("no", "yes"), kind=kind)
+
+
+TWO_CLASSES = made_up()
+
+
+def model_of(shape: dict[str, int], layers: int, device: Device, task: Task = TWO_CLASSES) -> Any:
+    """A model for `task` of that shape and depth with random weights."""
     sizes = tuple(sorted({**shape, "num_hidden_layers": layers}.items()))
     source = EncoderSource("random", "random", None, "random", layers, sizes)
-    return load_pretrained(source, find_task(task), 0, device.attention)
+    return load_pretrained(source, task, 0, device.attention)
 
 
-def tokens_of(lengths: torch.Tensor, vocabulary: int) -> Tokens:
+def tokens_of(lengths: torch.Tensor, vocabulary: int, kind: str = kinds.CLASSIFICATION) -> Tokens:
     """A split of random words in sentences of these `lengths` (examples,), with random labels of two classes."""
     generator = torch.Generator().manual_seed(0)
     examples = len(lengths)
@@ -39,9 +48,10 @@ def tokens_of(lengths: torch.Tensor, vocabulary: int) -> Tokens:
         ids=torch.randint(0, vocabulary, (int(lengths.sum()),), generator=generator, dtype=torch.int32),
         types=None,
         offsets=torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)]),
-        labels=torch.randint(0, 2, (examples,), generator=generator),
+        labels=kinds.find(kind).made_up_labels(lengths, generator),
         idx=torch.arange(examples),
         pad_id=0,
+        kind=kind,
     )
 
 

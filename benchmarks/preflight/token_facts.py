@@ -21,6 +21,7 @@ from benchmarks.machine.settings import Device
 from benchmarks.machine.workers import WorkerDied, side_by_side
 from benchmarks.models.source import EncoderSource
 from benchmarks.plans.run import Run
+from benchmarks.tasks import kinds
 from benchmarks.tasks.data import Source, check_splits
 
 KIND = "token-facts"
@@ -65,7 +66,8 @@ def facts_of(runs: Sequence[Run], device: Device) -> dict[tuple[str, str], Token
 def _key(pair: Pair) -> list[Any]:
     encoder, source = pair
     code, versions = hash_of("benchmarks.preflight.tokenizer_probe"), packages(("tokenizers", "transformers"))
-    return [encoder.hash, source.fingerprint, source.task.name, source.task.columns, code, versions]
+    task = source.task
+    return [encoder.hash, source.fingerprint, task.name, task.columns, task.kind, code, versions]
 
 
 def _asked(pairs: list[Pair], device: Device) -> list[dict[str, Any] | str]:
@@ -118,6 +120,13 @@ def _check(run: Run, facts: TokenFacts) -> None:
         raise SuiteError(
             f"{_place((run.tokenizer, run.source))} gives both texts of a pair the same segment, but the model tells "
             f'{facts.types} apart: add "token_type_ids" to model_input_names in its tokenizer_config.json'
+        )
+
+    if kinds.find(run.task.kind).words and facts.longest > run.max_length:
+        raise SuiteError(
+            f"{run.task.name}: the longest example (row {facts.row} of {facts.split}) has {facts.longest} tokens, and "
+            f"max_length = {run.max_length} would cut off words that are scored: set task.{run.task.name}.max_length = "
+            f"{facts.longest}"
         )
 
 

@@ -6,6 +6,7 @@ import os
 import resource
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from transformers import AutoConfig
 
 from benchmarks.models.loading import folder_of, load_tokenizer
 from benchmarks.models.source import EncoderSource
+from benchmarks.tasks import kinds
 from benchmarks.tasks.data import TRAIN, Source, load_splits, splits_of
 from results.format.errors import UserError
 
@@ -20,6 +22,7 @@ LONGEST = 512  # texts of each split, by characters, among which the longest exa
 SAMPLED = 1024  # training examples whose lengths and unknown words are counted
 AT_ONCE = 128
 MOST_ADDED = 64  # special tokens of an example
+Text = str | list[str]  # a list of words, where the kind of task labels words
 NO_LIMIT = 10**9  # tokenizers without a length of their own say 1e30
 
 
@@ -40,17 +43,18 @@ def probed(encoder: EncoderSource, source: Source, seconds: int) -> dict[str, An
 
 def _facts(encoder: EncoderSource, source: Source) -> dict[str, Any]:
     tokenizer = load_tokenizer(encoder)
+    call = partial(tokenizer, is_split_into_words=kinds.find(source.task.kind).words)
     splits = {split: _texts(source, split) for split in splits_of(source.task)}
-    one = tokenizer(*([column[0]] for column in splits[TRAIN]), return_special_tokens_mask=True)
+    one = call(*([column[0]] for column in splits[TRAIN]), return_special_tokens_mask=True)
     if (added := sum(one["special_tokens_mask"][0])) > MOST_ADDED:
         raise ValueError(f"it adds {added:,} special tokens to an example")
     longest, split, row = max(
         (len(ids), split, row)
         for split, columns in splits.items()
-        for rows, encoded in _encoded(tokenizer, columns, _longest(columns))
+        for rows, encoded in _encoded(call, columns, _longest(columns))
         for row, ids in zip(rows, encoded["input_ids"], strict=True)
     )
-    shown = tokenizer(*([column[row]] for column in splits[split]))
+    shown = call(*([column[row]] for column in splits[split]))
     config = AutoConfig.from_pretrained(folder_of(encoder), trust_remote_code=False)
     limits = [getattr(config, "max_position_embeddings", None), tokenizer.model_max_length]
     return {
@@ -63,25 +67,25 @@ def _facts(encoder: EncoderSource, source: Source) -> dict[str, Any]:
         "split": split,
         "row": row,
         "positions": min((limit for limit in limits if limit and limit < NO_LIMIT), default=None),
-    } | _sample(tokenizer, splits[TRAIN])
+    } | _sample(tokenizer, call, splits[TRAIN])
 
 
-def _texts(source: Source, split: str) -> list[list[str]]:
+def _texts(source: Source, split: str) -> list[list[Text]]:
     """The text columns of a split."""
     return [load_splits(source)[split].data[column].to_pylist() for column in source.task.columns]
 
 
-def _longest(columns: list[list[str]]) -> list[int]:
+def _longest(columns: list[list[Text]]) -> list[int]:
     """The rows of most characters."""
-    sizes = np.sum([[len(text) for text in column] for column in columns], axis=0)
+    sizes = np.sum([[sum(map(len, text)) for text in column] for column in columns], axis=0)
     found: list[int] = np.argsort(-sizes, kind="stable")[:LONGEST].tolist()
     return found
 
 
-def _encoded(tokenizer: Any, columns: list[list[str]], rows: list[int]) -> Iterator[tuple[list[int], Any]]:
+def _encoded(call: Any, columns: list[list[Text]], rows: list[int]) -> Iterator[tuple[list[int], Any]]:
     for start in range(0, len(rows), AT_ONCE):
         part = rows[start : start + AT_ONCE]
-        yield part, tokenizer(*([column[row] for row in part] for column in columns))
+        yield part, call(*([column[row] for row in part] for column in columns))
 
 
 def _form(tokenizer: Any, encoded: Any) -> str:
@@ -98,11 +102,11 @@ def _lower(tokenizer: Any) -> bool:
     return "a" in (normalizer.normalize_str("A") if normalizer else "")
 
 
-def _sample(tokenizer: Any, columns: list[list[str]]) -> dict[str, Any]:
+def _sample(tokenizer: Any, call: Any, columns: list[list[Text]]) -> dict[str, Any]:
     """Lengths of some training examples, and the share of their words that the vocabulary does not have."""
     rows = range(0, len(columns[0]), max(1, len(columns[0]) // SAMPLED))
     unknown, words, lengths = 0, 0, []
-    for _, encoded in _encoded(tokenizer, columns, list(rows)):
+    for _, encoded in _encoded(call, columns, list(rows)):
         for at, ids in enumerate(encoded["input_ids"]):
             places = zip(encoded.sequence_ids(at), encoded.word_ids(at), strict=True) if tokenizer.is_fast else ids
             words += len({place for place in places if place != (None, None)})

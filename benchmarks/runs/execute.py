@@ -30,7 +30,7 @@ from benchmarks.runs.predecessor_outputs import CachedOutputs, weights_hash
 from benchmarks.runs.store import Store
 from benchmarks.runs.tokens import tokenise
 from benchmarks.tasks.data import TRAIN
-from benchmarks.training.batches import Tokens
+from benchmarks.tasks.tokens import Tokens
 from benchmarks.training.fit import Fit, given_for, prepared
 from benchmarks.training.held_out import split
 from benchmarks.training.loop import Diverged, Point, Trained, train
@@ -56,7 +56,8 @@ def given_of(run: Run, store: Store) -> Given:
     def predecessor() -> Any:
         check()
         assert run.predecessor_folder is not None
-        return load_finetuned(weights_of(store.path / run.predecessor_folder), run.device.attention)
+        folder = weights_of(store.path / run.predecessor_folder)
+        return load_finetuned(folder, run.device.attention, run.task.kind)
 
     def pretrained(head_seed: int) -> Any:
         check()
@@ -112,7 +113,7 @@ def fit_of(run: Run, given: Given, tokens: Tokens, outputs: CachedOutputs) -> Fi
     """What the run trains on these tokens; a predecessor that the user brought is only evaluated."""
     method = run.build()
     if run.finetuned:
-        model = load_finetuned(Path(run.finetuned), run.device.attention).to(run.device.device)
+        model = load_finetuned(Path(run.finetuned), run.device.attention, run.task.kind).to(run.device.device)
         return Fit(method, model, tokens, {}, run.training, run.seed, run.device)
     return prepared(method, given, run.suite_encoder.layers, tokens, outputs, run.training, run.seed, run.device)
 
@@ -156,7 +157,9 @@ def computed(run: Run, store: Store, checkpoints: Checkpoints) -> Computed:
 
 
 def _train(run: Run, store: Store, folder: Path, checkpoints: Checkpoints) -> tuple[Outcome, Manifest]:
-    if code_hash(run.method) != run.config.code:  # a worker reads the code when it starts, after planning
+    if (
+        code_hash(run.method, run.task.kind) != run.config.code
+    ):  # a worker reads the code when it starts, after planning
         raise RuntimeError("the code that trains was changed after this run was planned: run the command again")
     found = computed(run, store, checkpoints)
     successor = found.fit.method.successor(found.fit.model)

@@ -27,7 +27,7 @@ from benchmarks.runs.store import Store
 from benchmarks.runs.tensor_cache import Arrays, Stored, stored
 from benchmarks.runs.tokens import tokenise, tokens_key
 from benchmarks.tasks.data import TRAIN
-from benchmarks.training.batches import Tokens
+from benchmarks.tasks.tokens import Tokens
 from benchmarks.training.fit import Outputs
 from benchmarks.training.forward import predecessor_outputs
 from benchmarks.training.held_out import split

@@ -13,8 +13,9 @@ from benchmarks.base.identity import packages
 from benchmarks.models.loading import load_tokenizer
 from benchmarks.models.source import EncoderSource
 from benchmarks.runs.tensor_cache import stored
+from benchmarks.tasks import kinds
 from benchmarks.tasks.data import Source, load_splits
-from benchmarks.training.batches import Tokens, WordHash, tokenise_split
+from benchmarks.tasks.tokens import Tokens
 from benchmarks.training.state import Create
 
 
@@ -25,14 +26,14 @@ def tokenise(encoder: EncoderSource, source: Source, max_length: int, cache: Pat
     `cache`: a folder that keeps them for all workers.
     """
     if encoder.random or cache is None:
+        tokenizer, kind = tokenizer_of(encoder), kinds.find(source.task.kind)
         return {
-            split: tokenise_split(tokenizer_of(encoder), source.task, rows, max_length)
-            for split, rows in load_splits(source).items()
+            split: kind.encode(tokenizer, source.task, rows, max_length) for split, rows in load_splits(source).items()
         }
     key = tokens_key(encoder, source, max_length)
     arrays = stored(cache, "tokens", key, lambda create: _keep(tokenise(encoder, source, max_length), create)).arrays
     splits = sorted({name.rpartition("-")[0] for name in arrays})
-    return {split: _kept(split, arrays) for split in splits}
+    return {split: _kept(split, arrays, source.task.kind) for split in splits}
 
 
 def tokens_key(encoder: EncoderSource, source: Source, max_length: int) -> dict[str, Any]:
@@ -42,8 +43,9 @@ def tokens_key(encoder: EncoderSource, source: Source, max_length: int) -> dict[
         "data": source.fingerprint,
         "columns": source.task.columns,
         "length": max_length,
+        "kind": source.task.kind,
         "regression": source.task.regression,
-        "code": hash_of("benchmarks.training.batches:tokenise_split", "benchmarks.models.loading:load_tokenizer"),
+        "code": hash_of(kinds.module_of(source.task.kind), "benchmarks.models.loading:load_tokenizer"),
         "packages": packages(("tokenizers", "transformers")),
     }
 
@@ -51,9 +53,9 @@ def tokens_key(encoder: EncoderSource, source: Source, max_length: int) -> dict[
 _ARRAYS = ("ids", "types", "offsets", "labels", "idx")
 
 
-def _kept(split: str, arrays: dict[str, torch.Tensor]) -> Tokens:
+def _kept(split: str, arrays: dict[str, torch.Tensor], kind: str) -> Tokens:
     own: dict[str, Any] = {name: arrays.get(f"{split}-{name}") for name in _ARRAYS}
-    return Tokens(**own, pad_id=int(arrays[f"{split}-pad_id"]))
+    return Tokens(**own, pad_id=int(arrays[f"{split}-pad_id"]), kind=kind)
 
 
 def _keep(splits: dict[str, Tokens], create: Create) -> None:
@@ -68,3 +70,34 @@ def _keep(splits: dict[str, Tokens], create: Create) -> None:
 def tokenizer_of(encoder: EncoderSource) -> Any:
     """The encoder's tokenizer; random weights get one that hashes words."""
     return WordHash(dict(encoder.shape)["vocab_size"]) if encoder.random else load_tokenizer(encoder)
+
+
+class WordHash:
+    """The tokenizer of a random encoder, for dry runs only: one id per word, [CLS] 1, [SEP] 2."""
+
+    pad_token_id = 0
+    unk_token = "[UNK]"
+
+    def __init__(self, vocabulary: int) -> None:
+        self.vocabulary = vocabulary
+
+    def __call__(self, *texts: Any, max_length: int | None = None, **_: Any) -> HashedWords:
+        """`texts`: columns of texts, or of lists of words."""
+        ids, types = [], []
+        for parts in zip(*texts, strict=True):
+            row, kind = [1], [0]
+            for segment, part in enumerate(parts):
+                given = part.split() if isinstance(part, str) else part
+                words = [3 + sum(word.encode()) % (self.vocabulary - 3) for word in given] + [2]
+                row, kind = row + words, kind + [segment] * len(words)
+            ids.append(row[:max_length])
+            types.append(kind[:max_length])
+        return HashedWords({"input_ids": ids, "token_type_ids": types})
+
+
+class HashedWords(dict[str, list[list[int]]]):
+    """What `WordHash` gives; of one text an example, `word_ids` knows the word of each token."""
+
+    def word_ids(self, row: int) -> list[int | None]:
+        """The word of each token of an example; None for [CLS] and [SEP]."""
+        return [None, *range(len(self["input_ids"][row]) - 2), None]

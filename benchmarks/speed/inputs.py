@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from baselines.method import LOGITS
 from benchmarks.models.loading import load_finetuned, load_pretrained
 from benchmarks.plans.run import Plan, Run
 from benchmarks.runs.store import Store
@@ -27,9 +28,10 @@ from benchmarks.speed.timing import Inputs
 from benchmarks.speed.variants import Runner
 from benchmarks.suites.arms import PREDECESSOR
 from benchmarks.suites.speed import Speed
-from benchmarks.tasks import metrics
+from benchmarks.tasks import kinds
 from benchmarks.tasks.data import load_splits
-from benchmarks.training.batches import Tokens, evaluation_batches, tokenise_split
+from benchmarks.tasks.tokens import Tokens
+from benchmarks.training.batches import evaluation_batches
 from results.format.documents.speed import DevLengths
 from results.format.errors import UserError
 from theseus import keep_layers
@@ -74,7 +76,11 @@ class Subjects:
         store = Store(folder) if folder else None
         run, deep = _predecessor(plan, store)
         attention = plan.device.attention
-        module = load_finetuned(deep, attention) if deep else load_pretrained(plan.encoder, run.task, 0, attention)
+        module = (
+            load_finetuned(deep, attention, run.task.kind)
+            if deep
+            else load_pretrained(plan.encoder, run.task, 0, attention)
+        )
         predecessor = Model(module.eval(), plan.suite.encoder.layers, run.id if deep else None)
         successors = [_successor(plan, store, run, predecessor, layers) for layers in depths(plan)]
         return cls(plan, run, predecessor, successors, _splits(plan, run, DEV in speed.lengths, needs_data))
@@ -128,16 +134,19 @@ class Subjects:
 
     def dev_score(self, runner: Runner, device: str) -> tuple[float, int]:
         """The task's score (0 to 100), and the number of examples: all of dev or a sample of `SCORED` a split."""
-        logits, labels = {}, {}
+        logits, samples = {}, {}
         for split, tokens in self.splits.items():
             sample = torch.randperm(len(tokens), generator=torch.Generator().manual_seed(2))[:SCORED].sort().values
             some = tokens.select(sample)
-            found = np.zeros((len(some), self.run.task.outputs), dtype=np.float32)
+            rows_of = len(some.ids) if some.by_token(LOGITS) else len(some)
+            found = np.zeros((rows_of, self.run.task.outputs), dtype=np.float32)
             for rows, inputs in evaluation_batches(some, device):
-                found[rows.numpy()] = runner.logits(self._typed(inputs))
-            logits[split], labels[split] = found, some.labels.numpy()
-        count = sum(len(values) for values in labels.values())
-        return metrics.score(self.run.task, logits, labels).score, count
+                values = runner.logits(self._typed(inputs))
+                words = inputs["attention_mask"].bool().cpu().numpy()
+                found[some.rows_of(LOGITS, rows).numpy()] = values[words] if some.by_token(LOGITS) else values
+            logits[split], samples[split] = found, some
+        score: float = kinds.find(self.run.task.kind).score(self.run.task, logits, samples).score
+        return score, sum(len(some) for some in samples.values())
 
     def _typed(self, inputs: Inputs) -> Inputs:
         if self.types and "token_type_ids" not in inputs:
@@ -181,7 +190,7 @@ def _successor(plan: Plan, store: Store | None, deep: Run, predecessor: Model, l
     """A stored successor of that task and depth, else the predecessor's lowest layers."""
     for run in _pupils(plan):
         if run.task == deep.task and run.layers == layers and (folder := _stored(store, run)):
-            return Model(load_finetuned(folder, plan.device.attention).eval(), layers, run.id)
+            return Model(load_finetuned(folder, plan.device.attention, run.task.kind).eval(), layers, run.id)
     return Model(keep_layers(predecessor.module, range(layers)).eval(), layers, None)
 
 
@@ -195,4 +204,5 @@ def _splits(plan: Plan, run: Run, asked: bool, needs_data: bool) -> dict[str, To
         if asked:
             raise
         return {}
-    return {split: tokenise_split(tokenizer, run.task, rows[split], run.max_length) for split in run.task.dev}
+    kind = kinds.find(run.task.kind)
+    return {split: kind.encode(tokenizer, run.task, rows[split], run.max_length) for split in run.task.dev}

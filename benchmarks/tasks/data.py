@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -23,6 +23,7 @@ from benchmarks.base.code_hash import hash_of
 from benchmarks.base.errors import SuiteError
 from benchmarks.base.identity import packages
 from benchmarks.demo import tasks as demo
+from benchmarks.tasks import kinds
 from benchmarks.tasks.formats import standard
 from benchmarks.tasks.official import other_counts
 from benchmarks.tasks.settings import Data
@@ -101,7 +102,7 @@ def check_splits(source: Source) -> list[str]:
         source.fingerprint,
         asdict(source.task),
         versions,
-        hash_of("benchmarks.tasks.data", "benchmarks.tasks.official"),
+        hash_of("benchmarks.tasks.data", "benchmarks.tasks.official", kinds.module_of(source.task.kind)),
     ]
     found: list[str] = machine_cache.once("data", list[str], key, lambda: _odd_labels(source))
     return [f"{place_of(source, split)}: {what}" for split, what in zip(found[::2], found[1::2], strict=True)]
@@ -176,19 +177,8 @@ def _check(source: Source, split: str, rows: Dataset) -> None:
     expected = task.train_rows if split == TRAIN else task.dev[split]
     if len(rows) != expected:
         raise SuiteError(f"{place} has {len(rows):,} rows, the official split has {expected:,}: get the whole file")
-    check_text(place, task, rows)
     _check_numbers(place, rows)
-    _check_labels(place, task, rows)
-
-
-def check_text(place: str, task: Task, rows: Dataset) -> None:
-    """Raises `SuiteError` if a text column of the task is not text, or if values are missing."""
-    for column in task.columns:
-        text = rows.data[column]
-        if not pa.types.is_string(text.type) and not pa.types.is_large_string(text.type):
-            raise SuiteError(f"{place}: column {column!r} is {text.type}, not text")
-        if text.null_count:  # empty strings are data: QQP's official training split has two
-            raise SuiteError(f"{place}: column {column!r} has missing text")
+    kinds.find(task.kind).check(place, task, rows)
 
 
 def _check_numbers(place: str, rows: Dataset) -> None:
@@ -198,34 +188,3 @@ def _check_numbers(place: str, rows: Dataset) -> None:
         raise SuiteError(f"{place}: column 'idx' is {idx.type}, but examples are numbered by whole numbers")
     if idx.null_count or len(pc.unique(idx)) != len(idx):
         raise SuiteError(f"{place}: column 'idx' has missing or repeated numbers: number the examples from 0")
-
-
-def _plain(names: Iterable[str]) -> list[str]:
-    return [name.lower() for name in names]  # POSITIVE is positive
-
-
-def _check_labels(place: str, task: Task, rows: Dataset) -> None:
-    from datasets import ClassLabel
-
-    labels = rows.data["label"]
-    feature = rows.features["label"]
-    if isinstance(feature, ClassLabel) and _plain(feature.names) != _plain(task.labels):
-        raise SuiteError(
-            f"{place}: labels are {feature.names}, but the task's order is {list(task.labels)}: reorder the file"
-        )
-    if labels.null_count:
-        raise SuiteError(f"{place}: column 'label' has missing values")
-    fits = pa.types.is_floating if task.regression else pa.types.is_integer
-    if not fits(labels.type):
-        kind = "float scores" if task.regression else "integer class ids"
-        raise SuiteError(f"{place}: column 'label' is {labels.type}, but the task needs {kind}")
-    if task.regression and not pc.all(pc.is_finite(labels)).as_py():
-        raise SuiteError(f"{place}: column 'label' has scores that are not finite")
-    low, high = (value.as_py() for value in pc.min_max(labels).values())
-    if task.regression and high <= 1:
-        raise SuiteError(f"{place}: labels run from {low:g} to {high:g}; is the scale 0 to 1? The task's is 0 to 5")
-    top = 5.0 if task.regression else len(task.labels) - 1
-    if low < 0 or high > top:
-        raise SuiteError(
-            f"{place}: labels run from {low} to {high}, but the task's run from 0 to {top} (-1 means hidden labels)"
-        )

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from benchmarks.base.errors import SuiteError, nearest
+from benchmarks.tasks.kinds import CLASSIFICATION
 
-Score = Literal["matthews_correlation", "accuracy", "f1_accuracy", "pearson_spearman"]
+Score = Literal["matthews_correlation", "accuracy", "f1_accuracy", "pearson_spearman", "token_accuracy", "entity_f1"]
 
 
 # Flags of a degenerate score; benchmarks.tasks.metrics sets them.
@@ -38,6 +39,7 @@ class Task:
     max_length: int = 128
     in_macro: bool = True
     synthetic: bool = False
+    kind: str = CLASSIFICATION  # of benchmarks/tasks/kinds
     notes: tuple[str, ...] = ()
 
     @property

@@ -19,7 +19,7 @@ from torch import nn
 
 from baselines.method import Given, Method, Output
 from benchmarks.machine.settings import Device
-from benchmarks.training.batches import Tokens
+from benchmarks.tasks.tokens import Tokens
 from benchmarks.training.randomness import stream_seed
 from benchmarks.training.schedule import planned_steps
 from benchmarks.training.settings import Training

@@ -19,12 +19,14 @@ from baselines.method import LOGITS, Output
 from benchmarks.base.stop import check
 from benchmarks.machine.device import precision
 from benchmarks.machine.settings import Device
-from benchmarks.training.batches import Tokens, evaluation_batches
+from benchmarks.tasks.tokens import Tokens
+from benchmarks.training.batches import evaluation_batches
 from benchmarks.training.state import Create, in_memory
 
 
 def logits(model: nn.Module, tokens: Tokens, device: Device) -> NDArray[np.float32]:
-    """Logits of `model` in eval mode, (examples, outputs), in the split's order."""
+    """Logits of `model` in eval mode, in the split's order: (examples, outputs), or (tokens, outputs) where the kind of
+    task has outputs per token."""
     return predecessor_outputs(model, tokens, {LOGITS}, device)[LOGITS].numpy()
 
 
@@ -47,7 +49,7 @@ def predecessor_outputs(
             result = model(**inputs, **hidden)
         for output, places, values in _found(result, inputs, tokens, rows, wishes):
             if output not in outputs:
-                count = len(tokens.ids) if output.tokens == "all" else len(tokens)
+                count = len(tokens.ids) if tokens.by_token(output) else len(tokens)
                 outputs[output] = create(output.name, (count, *values.shape[1:]), values.dtype)
             outputs[output][places] = values.cpu()
     return outputs
@@ -59,9 +61,9 @@ def _found(
     """Each wish, the positions of these `rows` in its tensor, and their values."""
     for output in wishes:
         if output.what == "logits":
-            yield output, rows, result.logits.float()
-        elif output.tokens == "first":
-            yield output, rows, result.hidden_states[output.layer][:, 0]
+            values = tokens.objective.logits(result).float()
         else:
-            words = inputs["attention_mask"].bool()
-            yield output, tokens.places(rows), result.hidden_states[output.layer][words]
+            states = result.hidden_states[output.layer]
+            values = states if output.tokens == "all" else states[:, 0]
+        words = inputs["attention_mask"].bool()
+        yield output, tokens.rows_of(output, rows), values[words] if tokens.by_token(output) else values

@@ -14,7 +14,7 @@ import torch
 from benchmarks.tasks.table import Task
 
 if TYPE_CHECKING:
-    from benchmarks.training.batches import Tokens
+    from benchmarks.tasks.tokens import Tokens
 
 
 def training_examples(task: Task, share: float) -> int:

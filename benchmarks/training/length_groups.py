@@ -3,9 +3,10 @@
 The examples of a batch are sorted by length and cut into groups, each padded to its own longest. Before the model's
 first layer the groups are laid end to end, (batch, length, hidden) to (1, tokens, hidden), so every linear layer,
 normalisation and dropout runs once over little but words; attention takes each group as it lies, a view without a
-copy; after the last layer each example's first token, which is what classification heads read, goes back to its row.
-Members, loss and gradient are the same, to rounding. On RTE with MiniLM-L6, 8 groups hold 3 % padding where one group
-holds half, and a step takes half the time of four micro-batches (LOG.md).
+copy; after the last layer each example's first token, which is what classification heads read, goes back to its row,
+or every token goes back to its place where the head labels tokens. Members, loss and gradient are the same, to
+rounding. On RTE with MiniLM-L6, 8 groups hold 3 % padding where one group holds half, and a step takes half the time of
+four micro-batches (LOG.md).
 
 The code names no architecture: transformers passes every attention call to a registered function, and `theseus` finds
 the layers. A model whose layers take more than hidden states and a mask (rotary positions), or whose head reads another
@@ -24,6 +25,8 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 
+from baselines.method import Objective
+from benchmarks.tasks.tokens import onto
 from benchmarks.training.cuts import cut
 from benchmarks.training.dropout import MaskStream
 
@@ -43,13 +46,11 @@ class Layout:
     tokens: torch.Tensor
     first: torch.Tensor
 
-
-def onto(tensor: torch.Tensor, device: str) -> torch.Tensor:
-    """Copy a CPU tensor to `device`. A GPU gets it from pinned memory, because `.to` from other memory waits until the
-    GPU has finished all queued work, once per tensor and step."""
-    if not device.startswith("cuda"):
-        return tensor.to(device)
-    return tensor.pin_memory().to(device, non_blocking=True)
+    def padded(self, states: torch.Tensor) -> torch.Tensor:
+        """The states (tokens, hidden) as a padded batch (examples, longest, hidden), zeros where no group reaches."""
+        examples, longest = len(self.first), self.groups[-1][1]
+        flat = states.new_zeros(examples * longest, states.shape[-1]).index_copy(0, self.tokens, states)
+        return flat.view(examples, longest, -1)
 
 
 def lay_out(lengths: torch.Tensor, sizes: list[int], device: str) -> Layout:
@@ -79,6 +80,7 @@ class _Open:
 
     layout: Layout | None = None
     masks: MaskStream | None = None
+    per_token: bool = False
 
 
 _open = _Open()
@@ -142,8 +144,8 @@ def _leave(_: nn.Module, __: Any, output: Any) -> Any:
     if _open.layout is None:
         return output
     states = output[0] if isinstance(output, tuple) else output
-    first = states[0, _open.layout.first][:, None]
-    return (first, *output[1:]) if isinstance(output, tuple) else first
+    left = _open.layout.padded(states[0]) if _open.per_token else states[0, _open.layout.first][:, None]
+    return (left, *output[1:]) if isinstance(output, tuple) else left
 
 
 class LengthGroups:
@@ -152,8 +154,11 @@ class LengthGroups:
     `count`: the most groups of a batch; 1 pads to the batch's longest, as usual.
     """
 
-    def __init__(self, model: nn.Module, stack: nn.ModuleList, count: int, masks: MaskStream) -> None:
-        self.count, self.masks = count, masks
+    def __init__(
+        self, model: nn.Module, stack: nn.ModuleList, count: int, masks: MaskStream,
+        objective: Objective,
+    ) -> None:  # fmt: skip
+        self.count, self.masks, self.objective = count, masks, objective
         # A copy of a layer has its own copy of the config, and its attention reads that one.
         configs: dict[int, Any] = {
             id(module.config): module.config for module in model.modules() if hasattr(module, "config")
@@ -176,7 +181,7 @@ class LengthGroups:
         if layout is None:
             yield
             return
-        _open.layout, _open.masks = layout, self.masks
+        _open.layout, _open.masks, _open.per_token = layout, self.masks, self.objective.per_token
         for config, _ in self._configs:
             config._attn_implementation = NAME
         try:
@@ -201,11 +206,16 @@ class LengthGroups:
         training = model.training
         model.eval()
         try:
-            expected = model(input_ids=ids, attention_mask=mask).logits
+            expected = self._logits(model, ids, mask)
             with self.over(lay_out(lengths, [1, 2], device)):
-                found = model(input_ids=ids, attention_mask=mask).logits
+                found = self._logits(model, ids, mask)
         except (TypeError, ValueError, RuntimeError, IndexError):
             return False
         finally:
             model.train(training)
         return found.shape == expected.shape and torch.allclose(found, expected, rtol=1e-3, atol=1e-3)
+
+    def _logits(self, model: nn.Module, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Of every example, or of every token that is not padding."""
+        logits = self.objective.logits(model(input_ids=ids, attention_mask=mask))
+        return logits[mask.bool()] if self.objective.per_token else logits

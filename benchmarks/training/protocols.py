@@ -14,9 +14,10 @@ from torch import nn
 
 from baselines.method import Method
 from benchmarks.machine.settings import Device
-from benchmarks.tasks.metrics import Scored, predict, score
+from benchmarks.tasks import kinds
+from benchmarks.tasks.metrics import Scored
 from benchmarks.tasks.table import Task
-from benchmarks.training.batches import Tokens
+from benchmarks.tasks.tokens import Tokens
 from benchmarks.training.forward import logits
 from benchmarks.training.loop import Diverged, Point
 from benchmarks.training.state import Checkpoint
@@ -84,7 +85,7 @@ class Evaluations:
         found = {split: logits(model, tokens, self.device) for split, tokens in self.dev.items()}
         if not all(np.isfinite(values).all() for values in found.values()):
             raise Diverged(f"logits are not finite at step {point.step}")
-        scored = score(self.task, found, {split: tokens.labels.numpy() for split, tokens in self.dev.items()})
+        scored = kinds.find(self.task.kind).score(self.task, found, self.dev)
         evaluated = Evaluated(point, scored, found, self._held_out_score(model))
         self._keep(model, evaluated)
         self.log.append(evaluated.line())
@@ -93,7 +94,8 @@ class Evaluations:
         if self.held_out is None:
             return None
         given = {"held out": logits(model, self.held_out, self.device)}
-        return score(self.task, given, {"held out": self.held_out.labels.numpy()}).score
+        found: float = kinds.find(self.task.kind).score(self.task, given, {"held out": self.held_out}).score
+        return found
 
     def _keep(self, model: nn.Module, new: Evaluated) -> None:
         changed = {"last"}
@@ -115,14 +117,8 @@ class Evaluations:
         frames = []
         for checkpoint in (protocol for protocol in PROTOCOLS if protocol in self.kept):
             for name, values in self.kept[checkpoint].logits.items():
-                found = Predictions(
-                    checkpoint=checkpoint,
-                    split=name,
-                    idx=self.dev[name].idx.numpy(),
-                    label=self.dev[name].labels.numpy(),
-                    prediction=predict(self.task, values),
-                    logits=list(values),
-                )
+                own = kinds.find(self.task.kind).predictions(self.task, values, self.dev[name])
+                found = Predictions(checkpoint=checkpoint, split=name, idx=self.dev[name].idx.numpy(), **own)
                 frames.append(pd.DataFrame(found.columns()))
         return pd.concat(frames, ignore_index=True)
 

@@ -38,7 +38,7 @@ def backward(fit: Fit, rows: torch.Tensor, groups: LengthGroups) -> torch.Tensor
     parts = fit.settings.micro_batches
     for batch, layout in micro_batches(fit.tokens, rows, parts, fit.device.device, fit.outputs, groups):
         with precision(fit.device), groups.over(layout):
-            loss = fit.method.loss(fit.model, batch) * (len(batch.labels) / len(rows))
+            loss = fit.method.loss(fit.model, batch) * batch.weight
         loss.backward()
         total += loss.detach()
     return total
@@ -48,7 +48,8 @@ def backward(fit: Fit, rows: torch.Tensor, groups: LengthGroups) -> torch.Tensor
 def fast_path(fit: Fit, masks: MaskStream) -> Iterator[LengthGroups]:
     """While open, the model trains over length groups with dropout from `masks`; afterwards it is as before."""
     with streamed(fit.model, masks):
-        groups = LengthGroups(fit.model, fit.method.stack(fit.model), fit.length_groups, masks)
+        stack, objective = fit.method.stack(fit.model), fit.tokens.objective
+        groups = LengthGroups(fit.model, stack, fit.length_groups, masks, objective)
         try:
             yield groups
         finally:

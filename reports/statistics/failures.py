@@ -123,14 +123,16 @@ def constant_score(cells: Cells, answers: Mapping[str, Answers], task: str, prot
     """The best score (0 to 100) that one answer for every dev example gives; None where the labels are not stored."""
     if task in answers:
         found = answers[task]
-        if found.kind in ("matthews_correlation", "pearson_spearman"):
+        if found.kind in ("matthews_correlation", "pearson_spearman", "entity_f1"):
             return 0.0
+        if found.summed:
+            return None
         constants = [np.full(len(found.labels), value) for value in np.unique(found.labels)]
         return float(100 * score(found.kind, found.bounds, found.labels, np.stack(constants)).max())
     suite = cells.results.suite
     known = next(found for found in suite.tasks if found.name == task)
     kinds = {score_kind(known, run, protocol) for arm in suite.arms for run in cells.results.of(task, arm.name)}
-    return 0.0 if kinds & {"matthews_correlation", "pearson_spearman"} else None
+    return 0.0 if kinds & {"matthews_correlation", "pearson_spearman", "entity_f1"} else None
 
 
 def with_failures(estimator: Estimator, task: str, reference: str, arm: str) -> Estimate | None:

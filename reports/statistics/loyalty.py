@@ -102,11 +102,11 @@ def regression_loyalty(given: Array, reference: Array) -> float:
 
 
 def loyalties(suite: Suite, answers: Mapping[str, Answers]) -> list[Loyalty]:
-    """A row per task with predictions and per arm, in the suite's order."""
+    """A row per task with one prediction an example and per arm, in the suite's order."""
     deep = next((arm.name for arm in suite.arms if arm.is_predecessor), None)
     rows: list[Loyalty] = []
     for task in suite.tasks:
-        if task.name in answers:
+        if task.name in answers and not answers[task.name].summed:
             found = answers[task.name]
             deep_logits = {} if found.regression else found.logits.get(deep or "", {})
             origins = {seed: probabilities(logits) for seed, logits in deep_logits.items()}
@@ -143,7 +143,7 @@ def _origin(suite: Suite, answers: Answers, arm: str, deep: str | None, seed: in
 
 
 def flips(answers: Answers, first: str, second: str, shared: str | None = None) -> Flips | None:
-    """The answers that change between two arms; None for a regression task or without a common seed.
+    """The answers that change between two arms; None for a task without classes or without a common seed.
 
     `shared` names the predecessor that every seed started from: its one run is compared with every seed.
     """
@@ -152,7 +152,7 @@ def flips(answers: Answers, first: str, second: str, shared: str | None = None) 
     if shared in (first, second):
         single, many = (one, other) if shared == first else (other, one)
         seeds = sorted(many) if len(single) == 1 else []
-    if answers.regression or not seeds:
+    if not answers.classes or not seeds:
         return None
     a, b = (np.stack([runs.get(s, next(iter(runs.values()))) for s in seeds], axis=1) for runs in (one, other))
     labels = answers.labels[:, None]
@@ -178,7 +178,7 @@ def all_flips(suite: Suite, answers: Mapping[str, Answers], arms: tuple[str, ...
 def listed_pairs(suite: Suite, answers: Mapping[str, Answers]) -> tuple[str, ...]:
     """The arms whose pairs flips.csv lists: every arm (an empty tuple), or the leading one if it would be too long."""
     arms = len(suite.arms)
-    rows = sum(len(a.labels) for a in answers.values() if not a.regression) * arms * (arms - 1) // 2
+    rows = sum(len(a.labels) for a in answers.values() if a.classes) * arms * (arms - 1) // 2
     leader = leading_theseus(suite.arms)
     return () if leader is None or rows <= 5 * MOST_FLIPS else (leader,)
 

@@ -32,6 +32,7 @@ WHOLE_NUMBER = 2**63  # the first whole number that no column holds
 # predictions.parquet
 PREDICTION_ROWS = 3_000_000  # if a task does not state its number of dev examples
 OUTPUTS = 64  # logits per example
+TOKEN_OUTPUTS = OUTPUTS * 1024  # logits per example of a task that labels words
 UNPACKED = 4 * FILES[layout.PREDICTIONS]  # bytes of a row group
 
 # bundles

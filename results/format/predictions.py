@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -25,11 +25,11 @@ from results.format import layout, limits
 from results.format.documents.run import COLUMN
 from results.format.errors import ReportError
 from results.format.records import PROTOCOLS, Results, Run, Task
-from results.format.scores import Kind, score
+from results.format.scores import SUMMED, Kind, score
 from results.format.trials import chosen_runs
 from results.format.untrusted import inside, shown, size, text
 
-COLUMNS = tuple(COLUMN.columns())
+COLUMNS = tuple(name for name in COLUMN.columns() if name != COLUMN.sums)
 WORDS = (COLUMN.checkpoint, COLUMN.split)  # columns of text, read as dictionaries so that a long value is not repeated
 LONGEST_WORD = 100  # characters
 # The defaults of pyarrow and pandas. Other codecs may unpack to thousands of times their size.
@@ -45,6 +45,7 @@ class Answers:
     """One task at one checkpoint: the examples of all dev splits in a row, and the predictions per arm and seed.
 
     `bounds` are the slices of the splits; `given` holds predictions (examples,), `logits` arrays (examples, outputs).
+    Of a `summed` score, `given` holds the sums (examples, sums), labels are zeros and there are no logits.
     """
 
     task: str
@@ -59,6 +60,16 @@ class Answers:
     def regression(self) -> bool:
         """True if predictions are values and not classes."""
         return self.kind == "pearson_spearman"
+
+    @property
+    def summed(self) -> bool:
+        """True if only the sums of each example are known."""
+        return self.kind in SUMMED
+
+    @property
+    def classes(self) -> bool:
+        """True if predictions are one class an example."""
+        return not self.regression and not self.summed
 
     def has(self, arm: str, seeds: tuple[int, ...]) -> bool:
         """True if all these runs have predictions."""
@@ -90,22 +101,26 @@ def _add(results: Results, task: Task, run: Run, protocol: str, found: dict[str,
     kind = score_kind(task, run, protocol)
     if not path.is_file() or checkpoint is None or kind is None:
         return
-    table = _table(path, task, protocol)
+    columns = (COLUMN.split, COLUMN.idx, COLUMN.checkpoint, COLUMN.sums) if kind in SUMMED else COLUMNS
+    table = _table(path, task, protocol, columns)
     new = _answers(path, task, kind, table)
     known = found.setdefault(task.name, new)
     if not (np.array_equal(known.idx, new.idx) and np.array_equal(known.labels, new.labels)):
         raise ReportError(f"{path}: other examples or labels than the other runs of {task.name}; run it again")
-    given, logits = _given(path, kind, table)
+    given, logits = _sums(path, kind, table) if kind in SUMMED else _given(path, kind, table)
     mine = 100 * score(kind, known.bounds, known.labels, given[None, :])[0]
     if checkpoint.score is None or abs(mine - checkpoint.score) > TOLERANCE:
         stated = "none" if checkpoint.score is None else f"{checkpoint.score:.4f}"
         raise ReportError(f"{path}: give a score of {mine:.4f} where result.json states {stated}; run it again")
     known.given.setdefault(run.arm, {})[run.seed] = given
-    known.logits.setdefault(run.arm, {})[run.seed] = logits
+    if logits is not None:
+        known.logits.setdefault(run.arm, {})[run.seed] = logits
 
 
 def score_kind(task: Task, run: Run, protocol: str) -> Kind | None:
     """The formula of the task's score, by the metrics that the run or the task names; None if unknown."""
+    if task.score in SUMMED:
+        return cast(Kind, task.score)
     checkpoint = run.at(protocol)
     named = " ".join([task.score, *(checkpoint.metrics if checkpoint else ())]).lower()
     words: dict[str, Kind] = {
@@ -114,7 +129,7 @@ def score_kind(task: Task, run: Run, protocol: str) -> Kind | None:
     return next((kind for word, kind in words.items() if word in named), None)
 
 
-def _table(path: Path, task: Task, protocol: str) -> pa.Table:
+def _table(path: Path, task: Task, protocol: str, columns: tuple[str, ...]) -> pa.Table:
     """One checkpoint's rows, sorted by split and idx; sizes are checked before anything is unpacked."""
     known = [count for count in task.dev_examples.values() if count is not None]
     most = 3 * sum(known) if known and len(known) == len(task.dev_examples) else limits.PREDICTION_ROWS
@@ -123,11 +138,11 @@ def _table(path: Path, task: Task, protocol: str) -> pa.Table:
         if path.stat().st_size > largest:
             raise ReportError(f"{path}: larger than {size(largest)}; these are not predictions of a dev set")
         with pq.ParquetFile(path, read_dictionary=list(WORDS)) as file:
-            check_sizes(path, file.metadata, most)
-            absent = set(COLUMNS) - set(file.schema_arrow.names)
+            check_sizes(path, file.metadata, most, limits.TOKEN_OUTPUTS if task.score in SUMMED else limits.OUTPUTS)
+            absent = set(columns) - set(file.schema_arrow.names)
             if absent:
                 raise ReportError(f"{path}: lacks the column {sorted(absent)[0]}; run it again")
-            table = file.read(columns=list(COLUMNS), use_threads=THREADS)
+            table = file.read(columns=list(columns), use_threads=THREADS)
         for name in WORDS:
             words = _plain_words(path, table[name])
             table = table.set_column(table.schema.get_field_index(name), name, words)
@@ -137,14 +152,15 @@ def _table(path: Path, task: Task, protocol: str) -> pa.Table:
         raise ReportError(f"{path}: not readable as parquet ({text(error, 120)}); run it again") from None
 
 
-def check_sizes(path: Path, metadata: Any, most: int) -> None:
-    """Refuse, by its footer, a file of more than `most` rows, or one that unpacks to far more than its size."""
+def check_sizes(path: Path, metadata: Any, most: int, values: int = limits.OUTPUTS) -> None:
+    """Refuse, by its footer, a file of more than `most` rows, of more than `values` in a cell of a row, or one that
+    unpacks to far more than its size."""
     if metadata.num_rows > most:
         raise ReportError(f"{path}: {metadata.num_rows:,} rows where the task's dev set allows {most:,}; run it again")
     for i in range(metadata.num_row_groups):
         group = metadata.row_group(i)
         columns = [group.column(j) for j in range(group.num_columns)]
-        if any(c.num_values > limits.OUTPUTS * max(group.num_rows, 1) for c in columns) or (
+        if any(c.num_values > values * max(group.num_rows, 1) for c in columns) or (
             sum(c.total_uncompressed_size for c in columns) > limits.UNPACKED
         ):
             raise ReportError(f"{path}: unpacks to more than predictions of a dev set can hold; run it again")
@@ -172,10 +188,11 @@ def _answers(path: Path, task: Task, kind: Kind, table: pa.Table) -> Answers:
     if set(sizes) != set(expected) or any(expected[name] not in (None, sizes[name]) for name in sizes):
         raise ReportError(f"{path}: dev splits {shown(sizes)} are not the task's {shown(expected)}; run it again")
     bounds = {str(n): slice(int(s), int(s + c)) for n, s, c in zip(names, starts, counts, strict=True)}
-    idx, labels = _numbers(path, table, COLUMN.idx, np.int64), _numbers(path, table, COLUMN.label, np.float64)
+    idx = _numbers(path, table, COLUMN.idx, np.int64)
+    labels = np.zeros(len(idx)) if kind in SUMMED else _numbers(path, table, COLUMN.label, np.float64)
     if any((np.diff(idx[part]) <= 0).any() for part in bounds.values()):
         raise ReportError(f"{path}: an idx appears twice in a split; run it again")
-    if kind != "pearson_spearman":
+    if kind != "pearson_spearman" and kind not in SUMMED:
         whole = labels.astype(np.int64)
         limit = 2 if kind in ("f1_accuracy", "matthews_correlation") else limits.OUTPUTS
         if (whole != labels).any() or (whole < 0).any() or (whole >= limit).any():
@@ -184,18 +201,31 @@ def _answers(path: Path, task: Task, kind: Kind, table: pa.Table) -> Answers:
     return Answers(task.name, kind, bounds, idx, labels)
 
 
+def _lists(path: Path, table: pa.Table, name: str, kind: Any) -> NDArray[Any]:
+    """A column of lists of numbers, equally many in each row, as (rows, numbers)."""
+    column = table[name].combine_chunks()
+    lists = isinstance(column, (pa.ListArray, pa.LargeListArray, pa.FixedSizeListArray)) and not column.null_count
+    if not lists or not (pa.types.is_floating(column.type.value_type) or pa.types.is_integer(column.type.value_type)):
+        raise ReportError(f"{path}: {name} are not lists of numbers; run it again")
+    widths = set(pc.unique(pc.list_value_length(column)).to_pylist())
+    flat = np.asarray(column.flatten().to_numpy(zero_copy_only=False), dtype=kind)
+    if len(widths) != 1 or not np.isfinite(flat).all() or flat.size < len(table):
+        raise ReportError(f"{path}: {name} must be finite and equally many for each example; run it again")
+    return flat.reshape(len(table), -1)
+
+
+def _sums(path: Path, kind: Kind, table: pa.Table) -> tuple[NDArray[Any], None]:
+    """The sums (examples, sums) of each example; parts of a whole, so none is negative."""
+    found = _lists(path, table, COLUMN.sums, np.float64)
+    if found.shape[1] != len(SUMMED[kind]) or (found < 0).any() or (found[:, :1] > found[:, 1:]).any():
+        raise ReportError(f"{path}: sums must be {', '.join(SUMMED[kind])} of each example; run it again")
+    return found, None
+
+
 def _given(path: Path, kind: Kind, table: pa.Table) -> tuple[NDArray[Any], NDArray[np.float32]]:
     """Predictions and logits, which must agree."""
     given = _numbers(path, table, COLUMN.prediction, np.float64)
-    column = table[COLUMN.logits].combine_chunks()
-    lists = isinstance(column, (pa.ListArray, pa.LargeListArray, pa.FixedSizeListArray)) and not column.null_count
-    if not lists or not (pa.types.is_floating(column.type.value_type) or pa.types.is_integer(column.type.value_type)):
-        raise ReportError(f"{path}: logits are not lists of numbers; run it again")
-    widths = set(pc.unique(pc.list_value_length(column)).to_pylist())
-    flat = np.asarray(column.flatten().to_numpy(zero_copy_only=False), dtype=np.float32)
-    if len(widths) != 1 or not np.isfinite(flat).all() or flat.size < len(given):
-        raise ReportError(f"{path}: logits must be finite and equally many for each example; run it again")
-    logits = flat.reshape(len(given), -1)
+    logits = _lists(path, table, COLUMN.logits, np.float32)
     meant = logits[:, 0].astype(np.float64) if kind == "pearson_spearman" else logits.argmax(axis=1)
     if not np.allclose(meant, given, rtol=1e-6, atol=1e-6):
         raise ReportError(f"{path}: predictions and logits disagree; run it again")

@@ -21,7 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-Kind = Literal["accuracy", "f1_accuracy", "matthews_correlation", "pearson_spearman"]
+Kind = Literal["accuracy", "f1_accuracy", "matthews_correlation", "pearson_spearman", "token_accuracy", "entity_f1"]
+# Scores of which a run keeps the sums of each example, because answers are lists or texts: what is summed, in order.
+SUMMED: dict[str, tuple[str, ...]] = {
+    "token_accuracy": ("right words", "words"),
+    "entity_f1": ("right entities", "predicted entities", "true entities"),
+}
 Array = NDArray[Any]
 FLAT = 1e-9  # a variance below this share of the whole dev set's counts as zero
 
@@ -36,8 +41,11 @@ class Sums:
 
     @classmethod
     def of(cls, kind: Kind, labels: Array, given: Array, dtype: Any = np.float32) -> Sums:
-        """From labels (examples,) and predictions (runs, examples) of one split."""
-        if kind == "pearson_spearman":
+        """From labels (examples,) and predictions (runs, examples) of one split; of a `SUMMED` score, from the sums
+        (runs, examples, sums) alone."""
+        if kind in SUMMED:
+            shared, own = [np.ones(len(labels))], list(np.moveaxis(given, -1, 0))
+        elif kind == "pearson_spearman":
             shared, own = _moments(labels, given)
         elif kind == "accuracy":
             shared, own = [np.ones(len(labels))], [given == labels]
@@ -62,6 +70,10 @@ class Sums:
 
         if self.kind == "accuracy":
             return own(1, 0) / n
+        if self.kind == "token_accuracy":
+            return _ratio(own(1, 0), own(1, 1))
+        if self.kind == "entity_f1":  # 2 P R / (P + R) of right / predicted and right / true
+            return _ratio(2 * own(1, 0), own(1, 1) + own(1, 2))
         if self.kind == "pearson_spearman":
             parts = []
             for i in (0, 1):
@@ -76,7 +88,8 @@ class Sums:
 
 
 def score(kind: Kind, bounds: Mapping[str, slice], labels: Array, given: Array) -> Array:
-    """(runs,) task scores, 0 to 1, from predictions (runs, examples); the mean over splits with equal weights."""
+    """(runs,) task scores, 0 to 1, from predictions (runs, examples) or sums (runs, examples, sums); the mean over
+    splits with equal weights."""
     parts = []
     for part in bounds.values():
         sums = Sums.of(kind, labels[part], given[:, part], np.float64)

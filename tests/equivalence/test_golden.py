@@ -22,7 +22,8 @@ from baselines.method import Given
 from baselines.theseus import TheseusMethod
 from benchmarks.machine.settings import Device
 from benchmarks.suites.arms import Arm
-from benchmarks.training.batches import Tokens, training_rows
+from benchmarks.tasks.tokens import Tokens
+from benchmarks.training.batches import training_rows
 from benchmarks.training.fit import Fit
 from benchmarks.training.loop import train
 from benchmarks.training.settings import Training

@@ -29,8 +29,8 @@ from benchmarks.runs import execute as executing
 from benchmarks.runs.execute import execute
 from benchmarks.runs.store import Store
 from benchmarks.suites.suite import load_suite
+from benchmarks.tasks import kinds
 from benchmarks.tasks.data import load_splits
-from benchmarks.training.batches import tokenise_split
 from tests import tiny
 from tests.command import cli
 
@@ -196,7 +196,8 @@ def test_a_model_that_computes_between_its_layers_is_refused_before_anything_tra
 def trained_on_a_fifth(suite: Path, folder: Path) -> Path:
     """A predecessor for STS-B whose head answers the labels divided by five."""
     run = next(run for run in make_plan(load_suite(str(suite), ['tasks=["stsb"]'])).runs)
-    tokens = tokenise_split(load_tokenizer(run.encoder), run.task, load_splits(run.source)["train"], 64)
+    rows = load_splits(run.source)["train"]
+    tokens = kinds.find(run.task.kind).encode(load_tokenizer(run.encoder), run.task, rows, 64)
     model = load_pretrained(run.encoder, run.task, 0, "sdpa").train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
     for rows in torch.randperm(len(tokens), generator=torch.Generator().manual_seed(0)).split(32):

@@ -45,7 +45,7 @@ DOORS = {
     "benchmarks.base": FORMAT,
     "benchmarks.demo": set(),
     "benchmarks.machine": BASE,
-    "benchmarks.tasks": {*BASE, "benchmarks.demo"},
+    "benchmarks.tasks": {*BASE, "baselines", "benchmarks.demo"},
     "benchmarks.models": {*BASE, "theseus", "benchmarks.tasks"},
     "benchmarks.training": {*BASE, "baselines", "benchmarks.machine", "benchmarks.tasks"},
     "benchmarks.suites": LEARNING,

@@ -195,7 +195,8 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Predictions:
-    """The columns of predictions.parquet: the output of a checkpoint for each example of a dev split."""
+    """The columns of predictions.parquet: the output of a checkpoint for each example of a dev split. `sums`: only of a
+    task whose answers are lists or texts (results/format/scores.py:SUMMED)."""
 
     checkpoint: Given
     split: Given
@@ -203,10 +204,12 @@ class Predictions:
     label: Given
     prediction: Given
     logits: Given
+    sums: Given = LEFT_OUT
 
     def columns(self) -> dict[str, Any]:
         """The values by the name of their column."""
-        return {name: getattr(self, name) for name in keys(Predictions)}
+        values = {name: getattr(self, name) for name in keys(Predictions)}
+        return {name: value for name, value in values.items() if value is not LEFT_OUT}
 
 
 COLUMN = Predictions(*keys(Predictions))  # the name of each column

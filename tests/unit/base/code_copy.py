@@ -15,7 +15,7 @@ HASHES = """
 import json
 import baselines
 from benchmarks.base.code_hash import code_hash
-print(json.dumps({name: code_hash(name) for name in baselines.names()}))
+print(json.dumps({name: code_hash(name, "classification") for name in baselines.names()}))
 """
 
 

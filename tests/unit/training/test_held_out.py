@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from benchmarks.tasks.table import find_task
-from benchmarks.training.batches import Tokens
+from benchmarks.tasks.tokens import Tokens
 from benchmarks.training.held_out import split, split_rows, training_examples
 from tests import tiny
 

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from transformers import LlamaConfig, LlamaForSequenceClassification
 
+from baselines.method import PerExample
 from benchmarks.training.cuts import cut
 from benchmarks.training.dropout import MaskStream
 from benchmarks.training.length_groups import LengthGroups, lay_out
@@ -15,7 +16,7 @@ from theseus import find_blocks
 
 
 def groups_of(model, count=4):
-    return LengthGroups(model, find_blocks(model).layers, count, MaskStream())
+    return LengthGroups(model, find_blocks(model).layers, count, MaskStream(), PerExample())
 
 
 def ascending(examples=9):

@@ -1,0 +1,111 @@
+"""The protocol of a kind of task: everything that the laboratory asks where kinds differ.
+
+    kind = kinds.find(task.kind)
+    kind.check("rte: split train of ...", task, rows)          # before anything runs
+    tokens = kind.encode(tokenizer, task, rows, 128)           # a `Tokens`
+    scored = kind.score(task, {"validation": logits}, {"validation": tokens})
+
+What methods ask (the losses) is in `baselines.method.Objective`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from baselines.method import Objective
+from benchmarks.base.errors import SuiteError
+from benchmarks.tasks.metrics import Scored
+from benchmarks.tasks.table import AT_CHANCE, CONSTANT, Task
+from benchmarks.tasks.tokens import Tokens
+from results.format.scores import SUMMED, score
+
+Logits = NDArray[np.float32]
+
+
+class Kind(Objective, ABC):
+    """A kind of task. `model_class`: the transformers class that gives a model of a family its head."""
+
+    model_class: ClassVar[str]
+    words: ClassVar[bool] = False
+    """Whether a text is a list of words, each with a label, so that no part of it may be cut off."""
+
+    def config(self, task: Task) -> dict[str, Any]:
+        """What a model's config says of the head."""
+        return {"id2label": dict(enumerate(task.labels)), "label2id": {name: i for i, name in enumerate(task.labels)}}
+
+    @abstractmethod
+    def check(self, place: str, task: Task, rows: Any) -> None:
+        """Raises `SuiteError` for rows (a `datasets.Dataset`) that are not of this kind; `place` names them."""
+
+    @abstractmethod
+    def encode(self, tokenizer: Any, task: Task, rows: Any, max_length: int) -> Tokens:
+        """Tokenise a split, and cut its examples at `max_length` tokens."""
+
+    @abstractmethod
+    def made_up_labels(self, lengths: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Random labels of a task of two classes for examples of these `lengths` (examples,), to time steps."""
+
+    @abstractmethod
+    def score(self, task: Task, logits: Mapping[str, Logits], dev: Mapping[str, Tokens]) -> Scored:
+        """Score logits by split. Raises `ValueError` for logits that are not the task's, or not finite."""
+
+    @abstractmethod
+    def predictions(self, task: Task, logits: Logits, tokens: Tokens) -> dict[str, Any]:
+        """The columns of predictions.parquet that differ between kinds, one entry an example."""
+
+
+class Summed(Kind):
+    """A kind whose score is a function of sums over examples, such as right words and words (results/format/scores.py).
+    Runs keep the sums of each example, so a report resamples them without knowing the kind."""
+
+    @abstractmethod
+    def sums(self, task: Task, logits: Logits, tokens: Tokens) -> NDArray[np.float64]:
+        """(examples, sums) in the order of `SUMMED[task.score]`."""
+
+    @abstractmethod
+    def constant(self, task: Task, dev: Mapping[str, Tokens]) -> float:
+        """The score (0 to 100) of the best answer that ignores its input."""
+
+    def score(self, task: Task, logits: Mapping[str, Logits], dev: Mapping[str, Tokens]) -> Scored:
+        """The mean over splits of the score of each."""
+        if not logits or logits.keys() != dev.keys():
+            raise ValueError(f"{task.name}: logits of {sorted(logits)} and {sorted(dev)} must be the same splits")
+        values, flags = {}, []
+        for split, found in logits.items():
+            self._check_logits(task, split, found, dev[split])
+            sums = self.sums(task, found, dev[split])
+            suffix = split.removeprefix("validation") if len(logits) > 1 else ""
+            whole = {split: slice(0, len(sums))}
+            values[task.score + suffix] = float(score(task.score, whole, np.zeros(len(sums)), sums[None])[0])
+            flags += [f"{CONSTANT} on {split}"] if self.is_constant(found) else []
+        mean = 100.0 * float(np.mean(list(values.values())))
+        return Scored(values, mean, flags + ([AT_CHANCE] if mean <= self.constant(task, dev) else []))
+
+    def is_constant(self, logits: Logits) -> bool:
+        """Whether every row of logits gives the same answer."""
+        chosen = logits.argmax(axis=1)
+        return bool((chosen == chosen[0]).all())
+
+    def _check_logits(self, task: Task, split: str, logits: Logits, tokens: Tokens) -> None:
+        if task.score not in SUMMED:
+            raise ValueError(f"{task.name}: {task.score} is not a score of this kind of task")
+        if logits.ndim != 2 or logits.shape != (len(tokens.ids), task.outputs):
+            wanted = (len(tokens.ids), task.outputs)
+            raise ValueError(f"{task.name}: logits {logits.shape} on {split}, but its tokens and outputs are {wanted}")
+        if not np.isfinite(logits).all():
+            raise ValueError(f"{task.name}: logits on {split} must be finite")
+
+
+def check_labels(place: str, task: Task, low: Any, high: Any) -> None:
+    """Raises `SuiteError` unless class ids from `low` to `high` are the task's."""
+    if low < 0 or high > len(task.labels) - 1:
+        raise SuiteError(
+            f"{place}: labels run from {low} to {high}, but the task's run from 0 to {len(task.labels) - 1} "
+            "(-1 means hidden labels)"
+        )
