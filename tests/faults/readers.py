@@ -51,7 +51,7 @@ COVERED = {
     "benchmarks/models/safety.py",
     "benchmarks/models/standard.py", "benchmarks/plans/older_runs.py", "benchmarks/preflight/disk_space.py",
     "benchmarks/runs/checkpoint.py", "benchmarks/runs/execute.py", "benchmarks/runs/inputs.py",
-    "benchmarks/runs/store.py", "benchmarks/runs/tensor_cache.py", "benchmarks/suites/suite.py",
+    "benchmarks/runs/store.py", "benchmarks/runs/tensor_cache.py", "benchmarks/suites/file.py",
     "benchmarks/tasks/data.py", "reports/drift/baseline.py", "reports/drift/snapshot.py",
     "results/format/bundles/archive.py", "results/format/bundles/importing.py",
     "results/format/bundles/safetensors_header.py", "results/format/imported.py", "results/format/predictions.py",

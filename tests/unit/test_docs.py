@@ -16,7 +16,8 @@ import pytest
 import typer
 
 from benchmarks.cli.main import app
-from benchmarks.suites.suite import available, load_suite
+from benchmarks.suites.file import available
+from benchmarks.suites.suite import load_suite
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = ("theseus", "baselines", "benchmarks", "results", "reports")
