@@ -5,6 +5,9 @@
 A suite may extend another: with `extends = "paper"` it takes from `paper` every key that it does not set itself.
 Sections are merged key by key, but `comparison` and `arms` are replaced as a whole, and a suite with its own arms does
 not take the base's per-task options.
+
+`tasks` is a list of names, or tables `[tasks.NAME]` of the user's own data. Every file's tables become such a list and
+`task.NAME.own` as soon as it is read, so that whatever follows knows one form.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from results.format.limits import check_size
 from results.format.untrusted import shown
 
 FOLDER = ROOT / "benchmarks" / "suites"
+OF_A_TASK = re.compile(r"^tasks\.([^.]+)")
 NAMING_ARMS = ("steps", "contrasts")  # a suite with its own arms does not take these from its base
 
 
@@ -45,11 +49,12 @@ def _set(tree: dict[str, Any], override: str) -> None:
     key, separator, text = override.partition("=")
     if not separator or not key.strip():
         raise SuiteError(f"--set {override!r}: write key=value, for example training.epochs=1")
+    key = OF_A_TASK.sub(r"task.\1.own", key.strip())
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except (ValueError, RecursionError):
         value = text.strip()
-    *parents, last = key.strip().split(".")
+    *parents, last = key.split(".")
     for part in parents:
         tree = tree.setdefault(part, {})
         if not isinstance(tree, dict):
@@ -66,6 +71,7 @@ def _read(path: Path, extending: tuple[Path, ...] = ()) -> dict[str, Any]:
         tree = tomllib.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:  # ValueError also for whole numbers with thousands of digits
         raise SuiteError(f"{path}: not a TOML file: {error}") from None
+    _own_tasks(tree, path)
     parent = tree.pop("extends", None)
     if parent is None:
         return tree
@@ -82,6 +88,25 @@ def _read(path: Path, extending: tuple[Path, ...] = ()) -> dict[str, Any]:
         own = tree.get("task", {})
         merged["task"] = overlaid(_without_arms(base.get("task", {})), own) if isinstance(own, dict) else own
     return merged
+
+
+def _own_tasks(tree: dict[str, Any], path: Path) -> None:
+    """Turn tables `[tasks.NAME]` into a list of names and `task.NAME.own`, and make their paths absolute."""
+    tasks, sections = tree.get("tasks"), tree.setdefault("task", {})
+    if not isinstance(sections, dict):
+        return
+    for name, table in tasks.items() if isinstance(tasks, dict) else ():
+        if not isinstance(table, dict) or not isinstance(sections.setdefault(name, {}), dict):
+            raise SuiteError(f"{path.name}: tasks.{name}: write a table, [tasks.{name}], with the keys of the task")
+        if table:
+            sections[name]["own"] = table
+    if isinstance(tasks, dict):
+        tree["tasks"] = list(tasks)
+    for section in sections.values():
+        own = section.get("own") if isinstance(section, dict) else None
+        for key in ("train", "dev") if isinstance(own, dict) else ():
+            if isinstance(own.get(key), str):
+                own[key] = os.path.abspath(path.parent / own[key])
 
 
 def _without_arms(sections: dict[str, Any]) -> dict[str, Any]:
@@ -133,6 +158,7 @@ def read_suite(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     tree = _read(path)
     for override in overrides:
         _set(tree, override)
+    _own_tasks(tree, path)
     _check_bounds(tree, f"{path.name}:")
     _qualify(tree, overrides)
     return tree

@@ -8,6 +8,7 @@ and validated here, so that a suite that loads can also be planned.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -15,15 +16,15 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from baselines.method import Method
-from benchmarks.base.config import Config, Slug, first_line
+from benchmarks.base.config import SLUG, Config, Slug, first_line
 from benchmarks.base.errors import SuiteError, nearest
 from benchmarks.machine.settings import Device
 from benchmarks.models.settings import Encoder
 from benchmarks.suites.arms import PREDECESSOR, PREDECESSOR_ARM, Arm, check_budgets, check_keys, overlaid
 from benchmarks.suites.file import read_suite, suite_path
 from benchmarks.suites.speed import Speed
-from benchmarks.tasks.settings import Data
-from benchmarks.tasks.table import find_task
+from benchmarks.tasks.settings import Data, OwnData
+from benchmarks.tasks.table import TASKS, find_task
 from benchmarks.training.settings import Training
 from results.format import limits
 
@@ -57,6 +58,8 @@ class TaskSettings(Config):
     """Settings of one arm, or of the `predecessor`, by dotted key as in a `grid`. `choose` writes those of a search."""
     max_length: Annotated[int, Field(ge=4, le=8192)] | None = None
     """Tokens at which an example is cut. Default: 48 for synthetic tasks, 256 for QNLI, else 128."""
+    own: OwnData | None = None
+    """The task's own data. `[tasks.NAME]` is the usual place for it."""
 
 
 class Comparison(Config):
@@ -108,7 +111,8 @@ class Suite(Config):
     """A paragraph for the top of the report."""
     tasks: Annotated[list[str], Field(min_length=1)]
     """GLUE: `cola`, `mnli`, `mrpc`, `qnli`, `qqp`, `rte`, `sst2`, `stsb`, `wnli`. Synthetic: `syn-cola`, `syn-mnli`,
-    `syn-sst2`, `syn-stsb`."""
+    `syn-sst2`, `syn-stsb`. For data of your own, write a table `[tasks.NAME]` for each task
+    instead."""
     seeds: Annotated[list[Seed], Field(min_length=1)]
     """Every arm runs once per task and seed."""
     successor_layers: Annotated[int, Field(ge=1)]
@@ -158,7 +162,7 @@ class Suite(Config):
             if len(set(values)) != len(values):
                 raise ValueError(f"a {kind} is listed twice: {values}")
         for name in (*self.tasks, *self.task, *self.predecessor.paths):
-            find_task(name)
+            self._check_task(name)
         if PREDECESSOR in self.arms:
             raise ValueError("the predecessor is not an arm: write its settings in [predecessor]")
         if self.protocol == "held_out" and not self.held_out:
@@ -179,6 +183,18 @@ class Suite(Config):
             raise ValueError(f"it has {cells:,} cells (tasks times arms), and {limits.CELLS:,} is the limit: split it")
         self._check_arms()
         return self
+
+    def _check_task(self, name: str) -> None:
+        if not self.own(name):
+            find_task(name, [task for task in self.task if self.own(task)])
+        elif name in TASKS:
+            raise ValueError(f"tasks.{name}: {name} is a built-in task, which an empty table names: rename your own")
+        elif not re.fullmatch(SLUG, name):
+            raise ValueError(f"tasks.{name}: write the name with small letters, digits and '-'")
+
+    def own(self, task: str) -> OwnData | None:
+        """The user's own data of a task; None for a built-in task."""
+        return self.task[task].own if task in self.task else None
 
     def _check_arms(self) -> None:
         for name, arm in self.arms.items():
@@ -266,7 +282,7 @@ class Suite(Config):
 
     def _max_length(self, task: str) -> int:
         settings = self.task.get(task)
-        return (settings and settings.max_length) or find_task(task).max_length
+        return (settings and settings.max_length) or (self.own(task) or find_task(task)).max_length
 
     @property
     def intermediate_tasks(self) -> list[str]:
@@ -276,7 +292,7 @@ class Suite(Config):
     @property
     def synthetic(self) -> bool:
         """Whether any task's data is generated."""
-        return any(find_task(name).synthetic for name in self.tasks)
+        return any(find_task(name).synthetic for name in self.tasks if not self.own(name))
 
 
 def load_suite(name: str, overrides: Sequence[str] = ()) -> Suite:
@@ -285,4 +301,5 @@ def load_suite(name: str, overrides: Sequence[str] = ()) -> Suite:
     try:
         return Suite.model_validate(read_suite(path, overrides))
     except ValidationError as error:
-        raise SuiteError(f"{path.name}: {first_line(error)}") from None
+        line = re.sub(r"^task\.([^.]+)\.own\b", r"tasks.\1", first_line(error))  # as the file has it
+        raise SuiteError(f"{path.name}: {line}") from None

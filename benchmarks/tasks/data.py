@@ -25,6 +25,7 @@ from benchmarks.base.identity import packages
 from benchmarks.demo import tasks as demo
 from benchmarks.tasks.formats import standard
 from benchmarks.tasks.official import other_counts
+from benchmarks.tasks.own.facts import Facts
 from benchmarks.tasks.settings import Data
 from benchmarks.tasks.table import Task
 from results.format.errors import UserError
@@ -41,7 +42,7 @@ TRAIN = "train"
 @dataclass(frozen=True)
 class Source:
     """The place of one task's data. `fingerprint` identifies the data: a sha256, or dataset@revision. `given`: the
-    user's folder, of which `folder` may be a converted copy."""
+    user's folder or file, of which `folder` may be a converted copy. `facts`: of a user's own data."""
 
     task: Task
     folder: str | None  # None: the hub, or the generator for a synthetic task
@@ -49,6 +50,7 @@ class Source:
     revision: str | None
     fingerprint: str
     given: str | None = None
+    facts: Facts | None = None
 
 
 def find_source(task: Task, data: Data) -> Source:
@@ -104,7 +106,8 @@ def check_splits(source: Source) -> list[str]:
         hash_of("benchmarks.tasks.data", "benchmarks.tasks.official"),
     ]
     found: list[str] = machine_cache.once("data", list[str], key, lambda: _odd_labels(source))
-    return [f"{place_of(source, split)}: {what}" for split, what in zip(found[::2], found[1::2], strict=True)]
+    odd = [f"{place_of(source, split)}: {what}" for split, what in zip(found[::2], found[1::2], strict=True)]
+    return odd + [f"{source.task.name}: {what}" for what in (source.facts.warnings if source.facts else ())]
 
 
 def _odd_labels(source: Source) -> list[str]:
@@ -179,6 +182,8 @@ def _check(source: Source, split: str, rows: Dataset) -> None:
     check_text(place, task, rows)
     _check_numbers(place, rows)
     _check_labels(place, task, rows)
+    if source.facts is None:
+        _check_range(place, task, rows)
 
 
 def check_text(place: str, task: Task, rows: Dataset) -> None:
@@ -221,7 +226,10 @@ def _check_labels(place: str, task: Task, rows: Dataset) -> None:
         raise SuiteError(f"{place}: column 'label' is {labels.type}, but the task needs {kind}")
     if task.regression and not pc.all(pc.is_finite(labels)).as_py():
         raise SuiteError(f"{place}: column 'label' has scores that are not finite")
-    low, high = (value.as_py() for value in pc.min_max(labels).values())
+
+
+def _check_range(place: str, task: Task, rows: Dataset) -> None:
+    low, high = (value.as_py() for value in pc.min_max(rows.data["label"]).values())
     if task.regression and high <= 1:
         raise SuiteError(f"{place}: labels run from {low:g} to {high:g}; is the scale 0 to 1? The task's is 0 to 5")
     top = 5.0 if task.regression else len(task.labels) - 1
