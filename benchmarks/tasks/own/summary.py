@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # it takes a second to import
 def summary(source: Source) -> str:
     """Rows and labels of each split, repeated and empty texts, and where the data comes from."""
     task, splits = source.task, load_splits(source)
-    texts = {split: list(zip(*(rows.data[c].to_pylist() for c in task.columns), strict=True)) for split, rows in splits.items()}  # fmt: skip
+    texts = {split: _texts(task, rows) for split, rows in splits.items()}
     known = set(texts[TRAIN])
     parts = [f"{split} {len(rows):,} rows ({_labels(task, rows)})" for split, rows in splits.items()]
     for split in task.dev:
@@ -27,6 +27,10 @@ def summary(source: Source) -> str:
     parts.append(f"{empty:,} empty texts")
     place = source.given or source.folder or (f"{source.dataset}@{source.revision}" if source.revision else "")
     return f"{task.name}: {'; '.join(parts)}; from {place or source.dataset}"
+
+
+def _texts(task: Task, rows: Dataset) -> list[tuple[str, ...]]:
+    return list(zip(*(rows.data[column].to_pylist() for column in task.columns), strict=True))
 
 
 def _labels(task: Task, rows: Dataset) -> str:
