@@ -152,9 +152,10 @@ def _text(file: Path, name: str, wanted: Wanted, own: OwnData, facts: Facts) -> 
     rows, called = facts.rows[TRAIN], wanted.encoder.absolute().name
     epochs = min(MOST, max(FEWEST, math.ceil(SEEN / rows)))
     rate, deep_rate = next(rates for width, rates in RATES if hidden >= width)
+    half = half_of(layers)
     return TEMPLATE.format(
-        file=file.name, name=_toml(name), title=_toml(f"{name}: {layers} to {_half(layers)} layers"),
-        description=_toml(f"{wanted.data.name} ({facts.kind}) with {called}."), successor=_half(layers), layers=layers,
+        file=file.name, name=_toml(name), title=_toml(f"{name}: {layers} to {half} layers"), layers=layers,
+        description=_toml(f"{wanted.data.name} ({facts.kind}) with {called}."), successor=half,
         name_of_task=name, task="\n".join(_task(file, wanted, own, facts)), encoder_name=_toml(called),
         encoder=_toml(str(wanted.encoder.absolute())), hidden=hidden, epochs=epochs, seen=epochs * rows,
         batch=32 if rows >= 1_000 else 16, rate=rate, deep_rate=deep_rate,
@@ -189,7 +190,7 @@ def _shape(encoder: Path) -> tuple[int, int]:
     return layers, hidden
 
 
-def _half(layers: int) -> int:
+def half_of(layers: int) -> int:
     """The largest depth that divides the encoder's and is at most half of it."""
     return max(depth for depth in range(1, layers // 2 + 1) if layers % depth == 0)
 

@@ -13,6 +13,7 @@ from benchmarks.tasks.settings import OwnData
 from results.format import limits
 from results.format.untrusted import shown
 
+OF_TWO = ("f1_accuracy", "matthews_correlation")
 PROTOCOLS = 3  # checkpoints whose predictions are stored
 
 
@@ -38,7 +39,11 @@ def _is_unicode(value: str) -> bool:
 
 
 def check_splits(
-    labels: Labels, rows: Mapping[str, Rows], values: Mapping[str, Sequence[float]], chosen: Mapping[str, Sequence[int]]
+    own: OwnData,
+    labels: Labels,
+    rows: Mapping[str, Rows],
+    values: Mapping[str, Sequence[float]],
+    chosen: Mapping[str, Sequence[int]],
 ) -> list[str]:
     """Compare the splits, of which the `chosen` rows are used. Returns warnings. Raises `SuiteError`."""
     taken = {split: [values[split][row] for row in numbers] for split, numbers in chosen.items()}
@@ -46,6 +51,8 @@ def check_splits(
         if len(found) < 2:
             raise SuiteError(f"{rows[split].place}: it has {len(found)} row: train and dev need two at least")
     (dev,) = taken.keys() - {TRAIN}
+    if own.score in OF_TWO and len(labels.labels) != 2:
+        raise SuiteError(f"score = {own.score} is for two classes, and there are {len(labels.labels)}: take accuracy")
     if labels.labels:
         known = set(taken[TRAIN])
         for row in chosen[dev]:
@@ -58,7 +65,7 @@ def check_splits(
             f"{rows[dev].place}: dev has {len(taken[dev]):,} rows, and with {len(labels.labels):,} classes {most:,} is "
             "the limit: take a part of it"
         )
-    return _odd(labels, taken[TRAIN], taken[dev])
+    return _odd(labels, taken[TRAIN], taken[dev]) + _duplicates(own, rows, chosen)
 
 
 def _odd(labels: Labels, train: Sequence[float], dev: Sequence[float]) -> list[str]:
@@ -73,7 +80,7 @@ def _odd(labels: Labels, train: Sequence[float], dev: Sequence[float]) -> list[s
     return said
 
 
-def duplicates(own: OwnData, rows: Mapping[str, Rows], chosen: Mapping[str, Sequence[int]]) -> list[str]:
+def _duplicates(own: OwnData, rows: Mapping[str, Rows], chosen: Mapping[str, Sequence[int]]) -> list[str]:
     """A warning with the number of dev rows whose text is in the training data too."""
     texts = {split: list(zip(*(rows[split].columns[c] for c in own.columns), strict=True)) for split in rows}
     (dev,) = chosen.keys() - {TRAIN}

@@ -52,7 +52,7 @@ def find_labels(own: OwnData, train: Rows) -> Labels:
     found = set(names)
     labels = own.labels or train.classes.get(own.label) or _sorted(found)
     _check_classes(train, own.label, labels, found)
-    by_id = bool(own.labels) and not found <= set(labels) and all(_is_id(name, labels) for name in found)
+    by_id = bool(own.labels) and not found & set(labels) and all(name.isdecimal() for name in found)
     return Labels("classification", tuple(labels), by_id)
 
 
@@ -73,7 +73,8 @@ def _instead(found: Labels, name: str) -> str:
         return "is the name of a class, but the training data holds ids: take one of the two everywhere"
     if not found.by_id and _is_id(name, found.labels):
         return "looks like the id of a class, but the training data holds names: take one of the two everywhere"
-    return f"is not one of the classes ({listed(found.labels)}): correct it, or name it in labels"
+    ids = f"of the ids 0 to {len(found.labels) - 1}" if found.by_id else f"of the classes ({listed(found.labels)})"
+    return f"is not one {ids}: correct it, or name it in labels"
 
 
 def _scores(found: Labels, label: str, rows: Rows) -> list[float]:

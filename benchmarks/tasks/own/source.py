@@ -23,13 +23,14 @@ from benchmarks.base.code_hash import hash_of
 from benchmarks.base.errors import SuiteError
 from benchmarks.base.identity import packages
 from benchmarks.tasks.data import TRAIN, Source, fingerprint, split_file
-from benchmarks.tasks.own.checks import check_splits, check_texts, duplicates
+from benchmarks.tasks.own.checks import check_splits, check_texts
 from benchmarks.tasks.own.facts import Facts
 from benchmarks.tasks.own.files import Rows, of_dataset, read_file
 from benchmarks.tasks.own.held_out import dev_rows
 from benchmarks.tasks.own.labels import encoded, find_labels
 from benchmarks.tasks.settings import OwnData
 from benchmarks.tasks.table import Score, Task
+from results.format.errors import UserError
 from results.format.files import replace_text
 from results.format.limits import DATA, check_size
 from results.format.untrusted import file_digest
@@ -51,17 +52,21 @@ class _Given:
 
 def own_source(name: str, own: OwnData) -> Source:
     """The converted data of a task. Raises `SuiteError` for data that cannot be trained on."""
-    given = _files(own) if own.train else _hub(own)
-    code = hash_of(*(f"benchmarks.tasks.own.{module}" for module in CODE))
-    key = [name, given.identity, own.model_dump(exclude=DESCRIBES), code, packages(("pyarrow", "datasets"))]
     try:
-        place = machine_cache.made("own", key, lambda folder: _convert(name, own, given, folder))
-    except SuiteError as error:
+        place, given = _converted(name, own)
+    except UserError as error:
         raise SuiteError(f"{name}: {error}") from None
     facts = TypeAdapter(Facts).validate_json((place / "facts.json").read_bytes())
     task = _task(name, own, facts)
     digests = {split_file(task, split): file_digest(place / split_file(task, split)) for split in facts.rows}
     return Source(task, str(place), "", None, fingerprint(task, digests), given.place, facts)
+
+
+def _converted(name: str, own: OwnData) -> tuple[Path, _Given]:
+    given = _files(own) if own.train else _hub(own)
+    code = hash_of(*(f"benchmarks.tasks.own.{module}" for module in CODE))
+    key = [name, given.identity, own.model_dump(exclude=DESCRIBES), code, packages(("pyarrow", "datasets"))]
+    return machine_cache.made("own", key, lambda folder: _convert(name, own, given, folder)), given
 
 
 def _task(name: str, own: OwnData, facts: Facts) -> Task:
@@ -118,8 +123,7 @@ def _convert(name: str, own: OwnData, given: _Given, folder: Path) -> None:
     if held_out:
         rows[DEV], values[DEV] = rows[TRAIN], values[TRAIN]
         chosen[TRAIN], chosen[DEV] = dev_rows(own, rows[TRAIN], values[TRAIN] if labels.labels else [])
-    warnings = check_splits(labels, rows, values, chosen)
-    warnings += duplicates(own, rows, chosen)
+    warnings = check_splits(own, labels, rows, values, chosen)
     kind = pa.int64() if labels.labels else pa.float32()
     (folder / name).mkdir()
     for split, numbers in chosen.items():
