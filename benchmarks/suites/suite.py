@@ -59,7 +59,7 @@ class TaskSettings(Config):
     max_length: Annotated[int, Field(ge=4, le=8192)] | None = None
     """Tokens at which an example is cut. Default: 48 for synthetic tasks, 256 for QNLI, else 128."""
     own: OwnData | None = None
-    """The task's own data. `[tasks.NAME]` is the usual place for it."""
+    """The task's own data: the keys of `[tasks.NAME]`, which is the usual place for them."""
 
 
 class Comparison(Config):

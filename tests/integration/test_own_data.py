@@ -78,7 +78,7 @@ def test_a_csv_becomes_a_report(suite: Path, tmp_path: Path) -> None:
     own = document["resolved"]["task"]["mail"]["own"]
     assert (own["labels"], own["score"], "train" in own) == (LABELS, "accuracy", False)
     assert document["comparable"] is False
-    page = (results / "report" / "index.html").read_text(encoding="utf-8")
+    page = (results / "report" / "report.html").read_text(encoding="utf-8")
     assert "Fine-tuning" in page
     assert "dev is a part of the training data" in page
     scores = load_results(results)
