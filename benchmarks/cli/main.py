@@ -23,7 +23,7 @@ import typer
 from benchmarks.base.errors import BAD_INPUT, DONE, FAILED, INTERRUPTED
 from benchmarks.base.folders import lend_folders
 from benchmarks.base.terminal import say
-from benchmarks.cli import results
+from benchmarks.cli import prepare, results
 from benchmarks.cli.asked import asked
 from benchmarks.cli.results import Json, Results, publish_timing, write_report
 from benchmarks.machine import signals
@@ -105,7 +105,8 @@ def reproduce(
     return int(code)
 
 
-app.registered_commands += results.app.registered_commands  # here, because --help lists them in this order
+# here, because --help lists them in this order
+app.registered_commands += results.app.registered_commands + prepare.app.registered_commands
 
 
 @app.command()

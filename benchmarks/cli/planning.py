@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -25,6 +25,7 @@ from benchmarks.preflight.token_facts import describe, facts_of, here
 from benchmarks.runs.store import Store
 from benchmarks.suites.suite import load_suite
 from benchmarks.tasks.data import find_source, load_splits
+from benchmarks.tasks.own.facts import Facts
 from benchmarks.tasks.table import find_task
 from results.format.errors import UserError
 
@@ -86,11 +87,18 @@ def plan_text(asked: Asked, calibrate: bool, as_json: bool, check: bool = False)
     found = planned(asked)
     if older := older_runs(found.runs, found.store.path):
         say(older)
+    for name, facts in _own_data(found.plan).items():
+        say(f"{name}: {facts.line()}")
     _first_steps(found, check)
     document = _document(found, calibrate)
     if document["estimated_seconds"] is None:
         say(UNKNOWN)
     return json.dumps(document, indent=1) if as_json else plan_table(document)
+
+
+def _own_data(plan: Plan) -> dict[str, Facts]:
+    """What was found in the user's own data, by task."""
+    return {run.task.name: run.source.facts for run in plan.runs if run.source.facts}
 
 
 def _first_steps(found: Planned, check: bool) -> None:
@@ -139,6 +147,7 @@ def _document(found: Planned, calibrate: bool = False) -> dict[str, Any]:
         "estimated_device_hours": round(seconds / plan.workers / 3600, 3) if complete else None,
         "estimated_evaluation_share": round(share, 3) if complete and share is not None else None,
         "warnings": plan.warnings,
+        "own_data": {name: asdict(facts) for name, facts in _own_data(plan).items()},
     }
 
 

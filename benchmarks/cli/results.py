@@ -1,7 +1,6 @@
-"""The commands that read a suite's finished results: report, export, bundle, import, accept, drift, choose;
-and convert.
+"""The commands that read a suite's finished results: report, export, bundle, import, accept, drift.
 
-`benchmarks/cli/main.py` adds them to `python -m benchmarks`. Only `choose` and `convert` load torch.
+`benchmarks/cli/main.py` adds them to `python -m benchmarks`. None of them loads torch.
 """
 
 from __future__ import annotations
@@ -166,30 +165,3 @@ def drift(
     publish(found, junit)
     print(json.dumps(document(found), indent=1) if as_json else "\n".join(lines(found)))
     return found.exit_code
-
-
-@app.command()
-def choose(
-    search: Annotated[Path, typer.Argument(help="the results folder of a suite with grids")],
-    suite: Annotated[str, typer.Argument(help="the suite that trains the winners again on other seeds")],
-) -> int:
-    """Write the winners of a search into another suite's file."""
-    from benchmarks.suites.chosen import choose as write  # loads torch
-
-    path, unfinished = write(reports.read(search), suite)
-    if unfinished:
-        say(f"left out, because their search is not finished: {', '.join(unfinished)}")
-    print(path)
-    return DONE
-
-
-@app.command()
-def convert(
-    source: Annotated[str, typer.Argument(help="a folder, or NAME@REVISION on the hub")],
-    output: Annotated[Path, typer.Argument(help="the folder to write")],
-) -> int:
-    """Convert pickled weights to a folder with safetensors."""
-    from benchmarks.models.convert import convert as rewrite  # loads torch
-
-    print(rewrite(source, output))
-    return DONE

@@ -25,7 +25,8 @@ from pathlib import Path
 from safetensors.torch import load_file, save_file
 
 from benchmarks.base.errors import BAD_INPUT, DONE, FAILED, INTERRUPTED
-from benchmarks.suites.suite import load_suite, suite_path
+from benchmarks.suites.file import suite_path
+from benchmarks.suites.suite import load_suite
 from results.format import layout
 from results.format.errors import UserError
 from results.format.untrusted import file_digest

@@ -18,6 +18,7 @@ from benchmarks.models.source import EncoderSource
 from benchmarks.models.standard import merged
 from benchmarks.suites.suite import Suite
 from benchmarks.tasks.data import Source, check_splits, find_source
+from benchmarks.tasks.own.source import own_source
 from benchmarks.tasks.table import find_task
 from results.format.documents.config import DeviceUsed
 from results.format.errors import UserError
@@ -72,18 +73,23 @@ def _own(encoder: Encoder, suite: Suite) -> Encoder:
     return encoder.model_copy(update={"random": True, "shape": {**shape, **encoder.shape}})
 
 
+def source_of(suite: Suite, name: str) -> Source:
+    """The data of one of the suite's tasks. Raises `SuiteError`, for the user's own data also if it is not right."""
+    own = suite.own(name)
+    return own_source(name, own) if own else find_source(find_task(name), suite.data)
+
+
 def _sources(suite: Suite, wanted_tasks: Collection[str]) -> dict[str, Source]:
     found = {}
     for name in dict.fromkeys([*suite.intermediate_tasks, *suite.tasks]):
-        task = find_task(name)
         wanted = not wanted_tasks or name in wanted_tasks or name in suite.intermediate_tasks
         try:
-            source = find_source(task, suite.data)
+            source = source_of(suite, name)
         except UserError:
-            if wanted:
+            if wanted or suite.own(name):
                 raise
             continue
-        if wanted and (source.folder or task.synthetic):
+        if wanted and (source.folder or source.task.synthetic):
             check_splits(source)
         found[name] = source
     return found

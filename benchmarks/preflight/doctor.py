@@ -19,7 +19,8 @@ from benchmarks.models.encoder import find_encoder
 from benchmarks.preflight.calibration import throughput
 from benchmarks.preflight.cost import SHAPE
 from benchmarks.preflight.determinism import default_kind, probe_in_worker
-from benchmarks.suites.suite import available, load_suite
+from benchmarks.suites.file import available
+from benchmarks.suites.suite import load_suite
 from benchmarks.tasks.data import find_source, load_splits
 from benchmarks.tasks.settings import Data
 from benchmarks.tasks.table import GLUE, Task

@@ -14,7 +14,8 @@ import os
 from pathlib import Path
 
 from benchmarks.base.errors import SuiteError
-from benchmarks.suites.suite import load_suite, suite_path
+from benchmarks.suites.file import suite_path
+from benchmarks.suites.suite import load_suite
 from results.format.records import Results
 from results.format.trials import chosen_trial
 

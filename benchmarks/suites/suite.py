@@ -2,43 +2,32 @@
 
     suite = load_suite("minilm", overrides=["seeds=[1]", "training.epochs=1"])
 
-A suite may extend another: with `extends = "paper"` it takes from `paper` every key that it does not set itself.
-Sections are merged key by key, but `comparison` and `arms` are replaced as a whole, and a suite with its own arms does
-not take the base's per-task options.
-
 The methods validate their own options (`baselines`). Overrides of `[training]` per task, arm or predecessor are merged
 and validated here, so that a suite that loads can also be planned.
 """
 
 from __future__ import annotations
 
-import os
 import re
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from baselines.method import Method
 from benchmarks.base.config import SLUG, Config, Slug, first_line
-from benchmarks.base.errors import ROOT, SuiteError, nearest
+from benchmarks.base.errors import SuiteError, nearest
 from benchmarks.machine.settings import Device
 from benchmarks.models.settings import Encoder
-from benchmarks.suites.arms import PREDECESSOR, PREDECESSOR_ARM, PRESETS, Arm, check_budgets, check_keys, overlaid
+from benchmarks.suites.arms import PREDECESSOR, PREDECESSOR_ARM, Arm, check_budgets, check_keys, overlaid
+from benchmarks.suites.file import read_suite, suite_path
 from benchmarks.suites.speed import Speed
-from benchmarks.tasks.settings import Data
-from benchmarks.tasks.table import find_task
+from benchmarks.tasks.settings import Data, OwnData
+from benchmarks.tasks.table import TASKS, find_task
 from benchmarks.training.settings import Training
 from results.format import limits
-from results.format.limits import check_size
-from results.format.untrusted import shown
 
-FOLDER = ROOT / "benchmarks" / "suites"
-
-NAMING_ARMS = ("steps", "contrasts")  # a suite with its own arms does not take these from its base
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
@@ -69,6 +58,8 @@ class TaskSettings(Config):
     """Settings of one arm, or of the `predecessor`, by dotted key as in a `grid`. `choose` writes those of a search."""
     max_length: Annotated[int, Field(ge=4, le=8192)] | None = None
     """Tokens at which an example is cut. Default: 48 for synthetic tasks, 256 for QNLI, else 128."""
+    own: OwnData | None = None
+    """The task's own data: the keys of `[tasks.NAME]`, which is the usual place for them."""
 
 
 class Comparison(Config):
@@ -120,7 +111,8 @@ class Suite(Config):
     """A paragraph for the top of the report."""
     tasks: Annotated[list[str], Field(min_length=1)]
     """GLUE: `cola`, `mnli`, `mrpc`, `qnli`, `qqp`, `rte`, `sst2`, `stsb`, `wnli`. Synthetic: `syn-cola`, `syn-mnli`,
-    `syn-sst2`, `syn-stsb`."""
+    `syn-sst2`, `syn-stsb`. For data of your own, write a table `[tasks.NAME]` for each task
+    instead."""
     seeds: Annotated[list[Seed], Field(min_length=1)]
     """Every arm runs once per task and seed."""
     successor_layers: Annotated[int, Field(ge=1)]
@@ -170,7 +162,7 @@ class Suite(Config):
             if len(set(values)) != len(values):
                 raise ValueError(f"a {kind} is listed twice: {values}")
         for name in (*self.tasks, *self.task, *self.predecessor.paths):
-            find_task(name)
+            self._check_task(name)
         if PREDECESSOR in self.arms:
             raise ValueError("the predecessor is not an arm: write its settings in [predecessor]")
         if self.protocol == "held_out" and not self.held_out:
@@ -191,6 +183,18 @@ class Suite(Config):
             raise ValueError(f"it has {cells:,} cells (tasks times arms), and {limits.CELLS:,} is the limit: split it")
         self._check_arms()
         return self
+
+    def _check_task(self, name: str) -> None:
+        if not self.own(name):
+            find_task(name, [task for task in self.task if self.own(task)])
+        elif name in TASKS:
+            raise ValueError(f"tasks.{name}: {name} is a built-in task, which an empty table names: rename your own")
+        elif not re.fullmatch(SLUG, name):
+            raise ValueError(f"tasks.{name}: write the name with small letters, digits and '-'")
+
+    def own(self, task: str) -> OwnData | None:
+        """The user's own data of a task; None for a built-in task."""
+        return self.task[task].own if task in self.task else None
 
     def _check_arms(self) -> None:
         for name, arm in self.arms.items():
@@ -278,7 +282,7 @@ class Suite(Config):
 
     def _max_length(self, task: str) -> int:
         settings = self.task.get(task)
-        return (settings and settings.max_length) or find_task(task).max_length
+        return (settings and settings.max_length) or (self.own(task) or find_task(task)).max_length
 
     @property
     def intermediate_tasks(self) -> list[str]:
@@ -288,119 +292,14 @@ class Suite(Config):
     @property
     def synthetic(self) -> bool:
         """Whether any task's data is generated."""
-        return any(find_task(name).synthetic for name in self.tasks)
-
-
-def available() -> list[str]:
-    """The names of the built-in suites."""
-    return sorted(path.stem for path in FOLDER.glob("*.toml") if path != PRESETS)
-
-
-def suite_path(name: str) -> Path:
-    """The file of a built-in suite, or of a `.toml` path. Raises `SuiteError` if there is none."""
-    path = Path(name) if name.endswith(".toml") or os.sep in name else FOLDER / f"{name}.toml"
-    if not path.is_file() or path == PRESETS:
-        raise SuiteError(f"no suite {name!r}: {nearest(name, available())} Or give the path of a .toml file")
-    return path
-
-
-def _set(tree: dict[str, Any], override: str) -> None:
-    """Apply one `key.sub=value`; the value is TOML, or a bare string."""
-    key, separator, text = override.partition("=")
-    if not separator or not key.strip():
-        raise SuiteError(f"--set {override!r}: write key=value, for example training.epochs=1")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except (ValueError, RecursionError):
-        value = text.strip()
-    *parents, last = key.strip().split(".")
-    for part in parents:
-        tree = tree.setdefault(part, {})
-        if not isinstance(tree, dict):
-            raise SuiteError(f"--set {override!r}: {part!r} is not a section")
-    tree[last] = value
-
-
-def _read(path: Path, extending: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """A suite file as plain data, merged on top of the one that it extends."""
-    if path.resolve() in extending:
-        raise SuiteError(f"{path.name}: extends makes a circle: {' -> '.join(p.stem for p in extending)}")
-    check_size(path, limits.SUITE, "suite file")
-    try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:  # ValueError also for whole numbers with thousands of digits
-        raise SuiteError(f"{path}: not a TOML file: {error}") from None
-    parent = tree.pop("extends", None)
-    if parent is None:
-        return tree
-    if not isinstance(parent, str) or re.fullmatch(SLUG, parent) is None:
-        raise SuiteError(f"{path.name}: extends = {shown(parent)}: name one suite, beside this file or built in")
-    beside = path.parent / f"{parent}.toml"
-    place = beside if beside.is_file() and beside != path else suite_path(parent)
-    base = _read(place, (*extending, path.resolve()))
-    merged = overlaid(base, tree)
-    if "comparison" in tree:
-        merged["comparison"] = tree["comparison"]
-    if "arms" in tree:
-        merged |= {"arms": tree["arms"], **{key: tree.get(key, []) for key in NAMING_ARMS}}
-        own = tree.get("task", {})
-        merged["task"] = overlaid(_without_arms(base.get("task", {})), own) if isinstance(own, dict) else own
-    return merged
-
-
-def _without_arms(sections: dict[str, Any]) -> dict[str, Any]:
-    """The sections without what they say of the base's arms; settings of the predecessor stay."""
-    result: dict[str, Any] = {}
-    for task, found in sections.items():
-        result[task] = {key: value for key, value in found.items() if key not in ("options", "settings")}
-        if PREDECESSOR in found.get("settings", {}):
-            result[task]["settings"] = {PREDECESSOR: found["settings"][PREDECESSOR]}
-    return result
-
-
-def _check_bounds(value: Any, where: str, depth: int = 0) -> None:
-    """Refuse texts, numbers, lists and nesting that no suite needs, before anything is computed from them."""
-    if depth > limits.SUITE_DEPTH:
-        raise SuiteError(f"{where}: nested more than {limits.SUITE_DEPTH} deep")
-    if isinstance(value, bool):
-        return
-    if isinstance(value, (int, float)) and abs(value) > limits.SUITE_NUMBER:
-        raise SuiteError(f"{where}: a number above {limits.SUITE_NUMBER:g} is not possible here")
-    if isinstance(value, (str, dict, list)):
-        most = limits.SUITE_TEXT if isinstance(value, str) else limits.SUITE_ITEMS
-        if len(value) > most:
-            kind = "characters" if isinstance(value, str) else "entries"
-            raise SuiteError(f"{where}: {len(value):,} {kind}, and {most:,} is the limit")
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, part in inner:
-        _check_bounds(str(key), f"{where}: a key", depth + 1)
-        _check_bounds(part, f"{where.rstrip(':')}.{key}" if depth else f"{where} {key}", depth + 1)
-
-
-# Keys that may be overridden without making a suite another experiment.
-NEUTRAL = ("seeds", "tasks", "name", "title", "description", "keep_successors", "strict", "data.path", "device",
-           "speed", "comparison", "predecessor.per_seed", "predecessor.seed")  # fmt: skip
-
-
-def _qualify(tree: dict[str, Any], overrides: Sequence[str]) -> None:
-    """A suite that was overridden on the command line is not the comparable one that its file describes."""
-    keys = [text.partition("=")[0].strip() for text in overrides]
-    changed = [key for key in keys if key not in NEUTRAL and key.partition(".")[0] not in NEUTRAL]
-    comparison = tree.get("comparison")
-    if changed and isinstance(comparison, dict) and comparison.get("comparable") is True:
-        reason = f"Changed on the command line: {', '.join(changed)}. {comparison.get('reason', '')}"
-        tree["comparison"] = comparison | {"comparable": False, "reason": reason}
+        return any(find_task(name).synthetic for name in self.tasks if not self.own(name))
 
 
 def load_suite(name: str, overrides: Sequence[str] = ()) -> Suite:
     """Read, override and validate a suite. Raises `SuiteError`, one line with the file and the key."""
     path = suite_path(name)
-    tree = _read(path)
-    for override in overrides:
-        _set(tree, override)
-    _check_bounds(tree, f"{path.name}:")
-    _qualify(tree, overrides)
     try:
-        return Suite.model_validate(tree)
+        return Suite.model_validate(read_suite(path, overrides))
     except ValidationError as error:
-        raise SuiteError(f"{path.name}: {first_line(error)}") from None
+        line = re.sub(r"^task\.([^.]+)\.own\b", r"tasks.\1", first_line(error))  # as the file has it
+        raise SuiteError(f"{path.name}: {line}") from None

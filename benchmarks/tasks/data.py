@@ -26,6 +26,7 @@ from benchmarks.demo import tasks as demo
 from benchmarks.tasks import kinds
 from benchmarks.tasks.formats import standard
 from benchmarks.tasks.official import other_counts
+from benchmarks.tasks.own.facts import Facts
 from benchmarks.tasks.settings import Data
 from benchmarks.tasks.table import Task
 from results.format.errors import UserError
@@ -42,7 +43,7 @@ TRAIN = "train"
 @dataclass(frozen=True)
 class Source:
     """The place of one task's data. `fingerprint` identifies the data: a sha256, or dataset@revision. `given`: the
-    user's folder, of which `folder` may be a converted copy."""
+    user's folder or file, of which `folder` may be a converted copy. `facts`: of a user's own data."""
 
     task: Task
     folder: str | None  # None: the hub, or the generator for a synthetic task
@@ -50,6 +51,7 @@ class Source:
     revision: str | None
     fingerprint: str
     given: str | None = None
+    facts: Facts | None = None
 
 
 def find_source(task: Task, data: Data) -> Source:
@@ -105,7 +107,8 @@ def check_splits(source: Source) -> list[str]:
         hash_of("benchmarks.tasks.data", "benchmarks.tasks.official", kinds.module_of(source.task.kind)),
     ]
     found: list[str] = machine_cache.once("data", list[str], key, lambda: _odd_labels(source))
-    return [f"{place_of(source, split)}: {what}" for split, what in zip(found[::2], found[1::2], strict=True)]
+    odd = [f"{place_of(source, split)}: {what}" for split, what in zip(found[::2], found[1::2], strict=True)]
+    return odd + [f"{source.task.name}: {what}" for what in (source.facts.warnings if source.facts else ())]
 
 
 def _odd_labels(source: Source) -> list[str]:
@@ -178,7 +181,10 @@ def _check(source: Source, split: str, rows: Dataset) -> None:
     if len(rows) != expected:
         raise SuiteError(f"{place} has {len(rows):,} rows, the official split has {expected:,}: get the whole file")
     _check_numbers(place, rows)
-    kinds.find(task.kind).check(place, task, rows)
+    kind = kinds.find(task.kind)
+    kind.check(place, task, rows)
+    if source.facts is None:  # the scale of a user's own data is that of the data
+        kind.check_range(place, task, rows)
 
 
 def _check_numbers(place: str, rows: Dataset) -> None:

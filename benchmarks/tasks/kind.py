@@ -43,6 +43,9 @@ class Kind(Objective, ABC):
     def check(self, place: str, task: Task, rows: Any) -> None:
         """Raises `SuiteError` for rows (a `datasets.Dataset`) that are not of this kind; `place` names them."""
 
+    def check_range(self, place: str, task: Task, rows: Any) -> None:
+        """Raises `SuiteError` for labels outside the scale of a built-in task."""
+
     @abstractmethod
     def encode(self, tokenizer: Any, task: Task, rows: Any, max_length: int) -> Tokens:
         """Tokenise a split, and cut its examples at `max_length` tokens."""
@@ -103,9 +106,9 @@ class Summed(Kind):
 
 
 def check_labels(place: str, task: Task, low: Any, high: Any) -> None:
-    """Raises `SuiteError` unless class ids from `low` to `high` are the task's."""
-    if low < 0 or high > len(task.labels) - 1:
+    """Raises `SuiteError` unless labels from `low` to `high` are the task's: class ids, or values on GLUE's scale."""
+    top = 5.0 if task.regression else len(task.labels) - 1
+    if low < 0 or high > top:
         raise SuiteError(
-            f"{place}: labels run from {low} to {high}, but the task's run from 0 to {len(task.labels) - 1} "
-            "(-1 means hidden labels)"
+            f"{place}: labels run from {low} to {high}, but the task's run from 0 to {top} (-1 means hidden labels)"
         )

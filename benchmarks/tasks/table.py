@@ -8,6 +8,7 @@ accuracy elsewhere.
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -66,8 +67,9 @@ DEMO = _read("demo.toml")
 TASKS = {task.name: task for task in (*GLUE, *DEMO)}
 
 
-def find_task(name: str) -> Task:
-    """The task of that name. For an unknown name it raises `SuiteError`, which names the nearest task."""
+def find_task(name: str, own: Iterable[str] = ()) -> Task:
+    """The task of that name. For an unknown name it raises `SuiteError`, which names the nearest task, also of the
+    user's `own`."""
     if name not in TASKS:
-        raise SuiteError(f"unknown task {name!r}: {nearest(name, TASKS)}")
+        raise SuiteError(f"unknown task {name!r}: {nearest(name, [*own, *TASKS])}")
     return TASKS[name]

@@ -31,8 +31,9 @@ WHOLE_NUMBER = 2**63  # the first whole number that no column holds
 
 # predictions.parquet
 PREDICTION_ROWS = 3_000_000  # if a task does not state its number of dev examples
-OUTPUTS = 64  # logits per example
-TOKEN_OUTPUTS = OUTPUTS * 1024  # logits per example of a task that labels words
+OUTPUTS = 1024  # logits per example: a task has at most as many classes
+PREDICTION_VALUES = 192_000_000  # logits of a file: 64 of each of the most rows, 1,024 of each of 187,500
+TOKEN_OUTPUTS = 64 * 1024  # logits per example of a task that labels words
 UNPACKED = 4 * FILES[layout.PREDICTIONS]  # bytes of a row group
 
 # bundles
@@ -52,6 +53,7 @@ SUITE_TEXT, SUITE_ITEMS, SUITE_DEPTH = 10_000, 10_000, 20  # characters, entries
 SUITE_NUMBER = 1e30  # the largest number in a suite file; beyond it arithmetic ends in infinities
 PLANNED_RUNS = 100_000  # of one suite, predecessors aside; the paper's search has 4,804
 SUITE = MIB  # the largest built-in suite file has 4 kB
+DATA = GIB  # a user's own data file, which is read as a whole; QQP's training file has 44 MB
 MODEL_CONFIG = MIB  # config.json of an encoder
 MODEL_TEXT = 64 * MIB  # tokenizer and vocabulary; XLM-R's tokenizer.json has 17 MB
 WEIGHTS = 64 * GIB

@@ -152,16 +152,21 @@ def _table(path: Path, task: Task, protocol: str, columns: tuple[str, ...]) -> p
         raise ReportError(f"{path}: not readable as parquet ({text(error, 120)}); run it again") from None
 
 
-def check_sizes(path: Path, metadata: Any, most: int, values: int = limits.OUTPUTS) -> None:
-    """Refuse, by its footer, a file of more than `most` rows, of more than `values` in a cell of a row, or one that
+def check_sizes(path: Path, metadata: Any, most: int, most_values: int = limits.OUTPUTS) -> None:
+    """Refuse, by its footer, a file of more than `most` rows, of more than `most_values` an entry of a list, or one that
     unpacks to far more than its size."""
     if metadata.num_rows > most:
         raise ReportError(f"{path}: {metadata.num_rows:,} rows where the task's dev set allows {most:,}; run it again")
+    values = 0
     for i in range(metadata.num_row_groups):
         group = metadata.row_group(i)
         columns = [group.column(j) for j in range(group.num_columns)]
-        if any(c.num_values > values * max(group.num_rows, 1) for c in columns) or (
-            sum(c.total_uncompressed_size for c in columns) > limits.UNPACKED
+        largest = max((c.num_values for c in columns), default=0)
+        values += largest
+        if (
+            largest > most_values * max(group.num_rows, 1)
+            or values > limits.PREDICTION_VALUES
+            or sum(c.total_uncompressed_size for c in columns) > limits.UNPACKED
         ):
             raise ReportError(f"{path}: unpacks to more than predictions of a dev set can hold; run it again")
         if packed := {c.compression for c in columns} - set(CODECS):

@@ -11,9 +11,11 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 
 from benchmarks.base import machine_cache
@@ -30,7 +32,10 @@ from benchmarks.runs.checkpoint import Checkpoint, Checkpoints, ForeignCheckpoin
 from benchmarks.runs.store import Store
 from benchmarks.suites.suite import load_suite
 from benchmarks.tasks.data import find_source, load_splits
-from benchmarks.tasks.settings import Data
+from benchmarks.tasks.own.files import READERS
+from benchmarks.tasks.own.source import own_source
+from benchmarks.tasks.own.summary import summary
+from benchmarks.tasks.settings import Data, OwnData
 from benchmarks.tasks.table import find_task
 from reports import export_table, read
 from reports.drift.baseline import accepted, baseline_document, checksum, load_baseline
@@ -51,8 +56,9 @@ COVERED = {
     "benchmarks/models/safety.py",
     "benchmarks/models/standard.py", "benchmarks/plans/older_runs.py", "benchmarks/preflight/disk_space.py",
     "benchmarks/runs/checkpoint.py", "benchmarks/runs/execute.py", "benchmarks/runs/inputs.py",
-    "benchmarks/runs/store.py", "benchmarks/runs/tensor_cache.py", "benchmarks/suites/suite.py",
-    "benchmarks/tasks/data.py", "reports/drift/baseline.py", "reports/drift/snapshot.py",
+    "benchmarks/runs/store.py", "benchmarks/runs/tensor_cache.py", "benchmarks/suites/file.py",
+    "benchmarks/tasks/data.py", "benchmarks/tasks/own/files.py", "benchmarks/tasks/own/source.py",
+    "reports/drift/baseline.py", "reports/drift/snapshot.py",
     "results/format/bundles/archive.py", "results/format/bundles/importing.py",
     "results/format/bundles/safetensors_header.py", "results/format/imported.py", "results/format/predictions.py",
     "results/format/reader.py", "results/format/untrusted.py",
@@ -73,6 +79,9 @@ OURS = {
 }
 PARSERS = r"json\.loads?\(|tomllib\.|read_table\(|ParquetFile\(|safe_open\(|[ (]load_file\(|torch\.load\(|ZipFile\(" \
     r"|validate_json\(|(?:untrusted|safety) import .*\b(?:load|parse|read_json)\b"  # fmt: skip
+
+
+OWN = [name for name in READERS if name != ".json"]  # another name of .jsonl
 
 
 @dataclass(frozen=True)
@@ -215,6 +224,9 @@ def _of_inputs(folder: Path) -> dict[str, Reader]:
         load_splits.cache_clear()
         load_splits(find_source(find_task("rte"), Data(path=str(glue))))
 
+    own = {name: _own_file(folder / f"own{name}") for name in OWN}
+    facts = Path(str(own_source("own", _own(own[".csv"])).folder)) / "facts.json"
+
     def brought_along() -> None:
         check_predecessor(str(brought), find_task("rte"), source)
 
@@ -227,4 +239,28 @@ def _of_inputs(folder: Path) -> dict[str, Reader]:
         "predecessor config.json": Reader(brought / "config.json", brought_along),
         "predecessor weights": Reader(brought / "model.safetensors", brought_along),
         "data": Reader(glue / "rte/validation.parquet", loaded),
+        **{f"own {name}": Reader(path, partial(_converted, path)) for name, path in own.items()},
+        "facts of own data": Reader(facts, partial(_converted, own[".csv"]), silent=True),
     }
+
+
+def _own_file(path: Path) -> Path:
+    """Eight rows in the format that the name says."""
+    frame = pd.DataFrame({"text": [f"text {i}" for i in range(8)], "label": ["no", "yes"] * 4, "who": range(8)})
+    match path.suffix:
+        case ".parquet":
+            frame.to_parquet(path, index=False)
+        case ".csv" | ".tsv":
+            frame.to_csv(path, sep="," if path.suffix == ".csv" else "\t", index=False)
+        case _:
+            frame.to_json(path, orient="records", lines=True)
+    return path
+
+
+def _own(path: Path) -> OwnData:
+    return OwnData(train=str(path), columns=["text"], group="who", dev_share=0.5)
+
+
+def _converted(path: Path) -> None:
+    load_splits.cache_clear()
+    summary(own_source("own", _own(path)))

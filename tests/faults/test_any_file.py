@@ -26,7 +26,7 @@ from benchmarks.base.errors import ROOT
 from results.format.errors import UserError
 from tests.faults import corpus
 from tests.faults.fuzz import JSON, fuzz, places, put
-from tests.faults.readers import COVERED, OURS, PARSERS, Reader, readers
+from tests.faults.readers import COVERED, OURS, OWN, PARSERS, Reader, readers
 
 SECONDS, GROWTH = 5.0, 2**30  # of processor time for a file, and of memory
 RAW = (
@@ -119,12 +119,26 @@ def valued(draw: st.DataObject, good: bytes) -> bytes:
     return "\n".join(lines).encode("utf-8", "surrogatepass")
 
 
+def fielded(draw: st.DataObject, good: bytes) -> bytes:
+    """A table as text with another field in one row, a row more, or a row many times."""
+    lines = good.decode().splitlines()
+    mark = "," if "," in lines[0] else "\t"
+    at = draw.draw(st.integers(0, len(lines) - 1))
+    fields = lines[at].split(mark)
+    odd = ('"', '""', '"a', 'a"b', '"a\nb"', "", "nan", "1e999", "9" * 400, "x" * 200_000, "\0", "\r", "\u2028")
+    value = draw.draw(st.one_of(st.sampled_from(odd), st.sampled_from(corpus.ALL), st.text(max_size=20)))
+    fields[draw.draw(st.integers(0, len(fields) - 1))] = value
+    lines[at : at + 1] = [mark.join(fields)] * draw.draw(st.sampled_from((1, 2, 5_000)))
+    return "\n".join(lines).encode("utf-8", "surrogatepass")
+
+
 def structured(draw: st.DataObject, reader: Reader, good: bytes) -> bytes:
     """The file with damage of its own kind: still JSON, TOML, parquet, weights or an archive."""
     if reader.path.suffix == ".jsonl":
         first, _, rest = good.partition(b"\n")
         return swapped(draw, first, plain) + b"\n" + rest
-    kinds = {".parquet": column, ".safetensors": headed, ".zip": zipped, ".toml": valued}
+    kinds = {".parquet": column, ".safetensors": headed, ".zip": zipped, ".toml": valued,
+             ".csv": fielded, ".tsv": fielded}  # fmt: skip
     make = kinds.get(reader.path.suffix)
     return make(draw, good) if make else swapped(draw, good, reader.sealed)
 
@@ -152,7 +166,7 @@ NAMES = [
     "accepted baseline", "bundle", "bundled weights", "plan result.json", "plan manifest.json", "plan config.json",
     "plan suite.json", "checkpoint.json", "checkpoint state", "cache index", "machine cache", "lease", "suite file",
     "encoder config.json", "encoder weights", "index of shards", "shard",
-    "predecessor config.json", "predecessor weights", "data",
+    "predecessor config.json", "predecessor weights", "data", *(f"own {name}" for name in OWN), "facts of own data",
 ]  # fmt: skip
 tried: Counter[str] = Counter()
 

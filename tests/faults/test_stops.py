@@ -223,7 +223,8 @@ EVERY: dict[str, tuple[str, ...]] = {
     "report": (PREVIEW, "--output", "OUT"), "export": (PREVIEW, "--output", "OUT"),
     "bundle": (PREVIEW, "--output", "OUT"), "import": ("OUT",), "accept": (PREVIEW, "--output", "OUT"),
     "drift": (PREVIEW,), "choose": (PREVIEW, "SUITE"), "convert": ("OUT", "OUT"), "speed": ("SUITE",),
-    "submit": ("SUITE", "--output", "OUT"), "doctor": (),
+    "submit": ("SUITE", "--output", "OUT"), "doctor": (), "new": ("OUT", "--data", "OUT", "--encoder", "OUT"),
+    "check-data": ("--set", "seeds=[1]", "SUITE"),
 }  # fmt: skip
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.suites.suite import available, load_suite
+from benchmarks.suites.file import available
+from benchmarks.suites.suite import load_suite
 from tests.command import cli
 
 pytestmark = pytest.mark.slow

@@ -16,7 +16,8 @@ import pytest
 import typer
 
 from benchmarks.cli.main import app
-from benchmarks.suites.suite import available, load_suite
+from benchmarks.suites.file import available
+from benchmarks.suites.suite import load_suite
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = ("theseus", "baselines", "benchmarks", "results", "reports")
@@ -33,12 +34,12 @@ COMMANDS = {
     for name, command in typer.main.get_command(app).commands.items()
 }
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
-CALL = re.compile(r"(?:python|\$\(PY\)) -m (benchmarks[\w.]*)(?: ([a-z]+))?([^\n`]*)")
+CALL = re.compile(r"(?:python|\$\(PY\)) -m (benchmarks[\w.]*)(?: ([a-z-]+))?([^\n`]*)")
 SETTING = re.compile(r"--set (?:'([^']+)'|([a-z][\w.-]*=[^\s`\]]+))")
 # written by a command or by a user, or another project's
 NO_FILES_OF_OURS = {"train.py", "six-layers/README.md",
     "gpu.md", "DIR/gpu.md", "speed.md", "my.toml", "NAME.toml", "glue_submission_formatter.py", "reproducibility.md",
-    "search.toml", "study.toml", "OUTPUT/study.toml",
+    "FILE.toml", "search.toml", "study.toml", "OUTPUT/study.toml",
 }  # fmt: skip
 IGNORED_BY_GIT = ("results/runs",)
 
@@ -114,7 +115,7 @@ def test_help_lists_the_usual_commands_first_and_cuts_no_sentence():
 def test_every_setting_that_is_shown_loads(page):
     for line in PAGES[page].splitlines():
         settings = [quoted or plain for quoted, plain in SETTING.findall(line) if plain != "key=value"]
-        suite = re.search(r"-m benchmarks [a-z]+ (\S+)", line)
+        suite = re.search(r"-m benchmarks [a-z-]+ (\S+)", line)
         load_suite(suite[1] if suite and suite[1] in available() else "paper", settings)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.suites.suite import available
+from benchmarks.suites.file import available
 from tests.unit.plans.shipped import EIGHT, PAPER, TABLES, TRAINED, TRIALS, plan, rate_of, runs, suite
 
 

@@ -109,9 +109,11 @@ def test_size_limits_hold(tmp_path, monkeypatch):
     with pytest.raises(ReportError, match="larger than"):
         read_answers(read(root), "last")
     monkeypatch.setitem(limits.FILES, "predictions.parquet", 2**28)
-    monkeypatch.setattr(limits, "OUTPUTS", 1)
-    with pytest.raises(ReportError, match="unpacks to more"):
-        read_answers(read(root), "last")
+    for name in ("OUTPUTS", "PREDICTION_VALUES"):
+        with monkeypatch.context() as smaller:
+            smaller.setattr(limits, name, 1)
+            with pytest.raises(ReportError, match="unpacks to more"):
+                read_answers(read(root), "last")
 
 
 def test_runs_of_a_task_answer_the_same_examples(tmp_path):

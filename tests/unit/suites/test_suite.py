@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.base.errors import SuiteError
-from benchmarks.suites.suite import available, load_suite
+from benchmarks.suites.file import available
+from benchmarks.suites.suite import load_suite
 from tests import tiny
 
 
@@ -16,7 +17,7 @@ def path(tmp_path):
 
 @pytest.mark.parametrize("name", available())
 def test_every_shipped_suite_loads_and_says_how_to_run_it(name):
-    from benchmarks.suites.suite import suite_path
+    from benchmarks.suites.file import suite_path
 
     suite = load_suite(name)
     assert suite.name == name
