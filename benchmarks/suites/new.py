@@ -15,7 +15,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast
 
 from pydantic import ValidationError
 
@@ -128,10 +127,9 @@ def _own(wanted: Wanted) -> OwnData:
     rows = read_file(wanted.data, wanted.data.name)
     label = label_column(rows, wanted.label)
     columns = text_columns(rows, wanted.text, label)
-    kind = cast(Literal["classification", "regression"] | None, wanted.kind)
     dev = os.path.abspath(wanted.dev) if wanted.dev else None
     try:
-        return OwnData(train=os.path.abspath(wanted.data), dev=dev, kind=kind, columns=columns, label=label)
+        return OwnData(train=os.path.abspath(wanted.data), dev=dev, kind=wanted.kind, columns=columns, label=label)
     except ValidationError as error:
         raise SuiteError(first_line(error)) from None
 

@@ -15,12 +15,16 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
+import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
 from baselines.method import Objective
 from benchmarks.base.errors import SuiteError
 from benchmarks.tasks.metrics import Scored
+from benchmarks.tasks.own.files import Part, Rows
+from benchmarks.tasks.own.labels import Labels
+from benchmarks.tasks.settings import OwnData
 from benchmarks.tasks.table import AT_CHANCE, CONSTANT, Task
 from benchmarks.tasks.tokens import Tokens
 from results.format.scores import SUMMED, score
@@ -45,6 +49,21 @@ class Kind(Objective, ABC):
 
     def check_range(self, place: str, task: Task, rows: Any) -> None:
         """Raises `SuiteError` for labels outside the scale of a built-in task."""
+
+    def check_settings(self, own: OwnData) -> None:
+        """Raises `ValueError` for settings of a user's task that are not of this kind."""
+
+    @abstractmethod
+    def find_labels(self, own: OwnData, train: Rows) -> Labels:
+        """What the labels of a user's training rows are. Raises `SuiteError` for labels that cannot be learned."""
+
+    @abstractmethod
+    def converted(self, own: OwnData, labels: Labels, rows: Rows) -> dict[str, pa.Array]:
+        """A user's rows as columns of a task of this kind. Raises `SuiteError` for the first row that does not fit."""
+
+    def compared(self, own: OwnData, labels: Labels, train: Part, dev: Part) -> list[str]:
+        """Warnings about a user's splits together. Raises `SuiteError` for splits that cannot be trained and scored."""
+        return []
 
     @abstractmethod
     def encode(self, tokenizer: Any, task: Task, rows: Any, max_length: int) -> Tokens:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
 from benchmarks.base.config import Config
+from benchmarks.tasks import kinds
+from benchmarks.tasks.table import Score
 from results.format import limits
 
 Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
+REGRESSION = "regression"
+SCORES = ("accuracy", "matthews_correlation", "f1_accuracy", "pearson_spearman")
 
 
 class Data(Config):
@@ -29,9 +33,10 @@ class Data(Config):
 class OwnData(Config):
     """A task of your own, from files or from a data set on the hub. An empty table names a built-in task."""
 
-    kind: Literal["classification", "regression"] | None = None
-    """Default: by the labels. Text and up to 20 different whole numbers are classes; numbers with decimals are
-    scores."""
+    kind: str | None = None
+    """`"classification"`, `"regression"`, or `"token-classification"` (a list of words and a list of labels a row).
+    Default: one of the first two, by the labels: text and up to 20 different whole numbers are classes; numbers with
+    decimals are scores."""
     title: Annotated[str, Field(min_length=1, max_length=60)] | None = None
     """The task's name in the report. Default: NAME."""
     train: str | None = None
@@ -60,9 +65,9 @@ class OwnData(Config):
     labels: Annotated[list[Name], Field(min_length=2, max_length=limits.OUTPUTS)] | None = None
     """Names of the classes in the order of their ids; the file may hold either. Default: the different values in the
     training data, sorted."""
-    score: Literal["accuracy", "matthews_correlation", "f1_accuracy", "pearson_spearman"] | None = None
-    """Default: `"accuracy"` of classes, `"pearson_spearman"` of scores. `"f1_accuracy"` and `"matthews_correlation"`
-    are for two classes."""
+    score: Score | None = None
+    """Default: `"accuracy"` of classes, `"pearson_spearman"` of scores, `"entity_f1"` of words whose labels are tags of
+    entities (`B-person`), else `"token_accuracy"`. `"f1_accuracy"` and `"matthews_correlation"` are for two classes."""
     scale: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
     """Lowest and highest score; others are refused. Default: as found in the training data."""
     max_length: Annotated[int, Field(ge=4, le=8192)] = 128
@@ -93,6 +98,10 @@ class OwnData(Config):
             raise ValueError("group decides which rows become dev, but dev is given: leave out one of them")
 
     def _check_kind(self) -> None:
+        if self.task_kind != kinds.CLASSIFICATION:
+            return kinds.find(self.task_kind).check_settings(self)
+        if self.score not in (None, *SCORES):
+            raise ValueError(f"score = {self.score} is not of classification or regression: {', '.join(SCORES)}")
         said = {self.kind} if self.kind else set()
         said |= {"classification"} if self.labels else set()
         said |= {"regression"} if self.scale else set()
@@ -104,6 +113,15 @@ class OwnData(Config):
             )
         if self.labels and self.score in ("f1_accuracy", "matthews_correlation") and len(self.labels) != 2:
             raise ValueError(f"score = {self.score} is for two classes, not {len(self.labels)}: take accuracy")
+        return None
+
+    @property
+    def task_kind(self) -> str:
+        """The name of its kind (benchmarks/tasks/kinds). Raises `SuiteError` for an unknown one."""
+        if self.kind in (None, kinds.CLASSIFICATION, REGRESSION):
+            return kinds.CLASSIFICATION
+        kinds.module_of(str(self.kind))
+        return str(self.kind)
 
     @property
     def stated_kind(self) -> str | None:

@@ -15,6 +15,10 @@ from benchmarks.base.errors import SuiteError
 from benchmarks.tasks import metrics
 from benchmarks.tasks.kind import Kind, Logits, check_labels
 from benchmarks.tasks.metrics import Scored
+from benchmarks.tasks.own.checks import check_classes_of_splits, check_texts
+from benchmarks.tasks.own.files import Part, Rows
+from benchmarks.tasks.own.labels import Labels, encoded, find_labels
+from benchmarks.tasks.settings import OwnData
 from benchmarks.tasks.table import Task
 from benchmarks.tasks.tokens import Tokens
 
@@ -36,6 +40,17 @@ class Classification(PerExample, Kind):
         if task.regression and high <= 1:
             raise SuiteError(f"{place}: labels run from {low:g} to {high:g}; is the scale 0 to 1? The task's is 0 to 5")
         check_labels(place, task, low, high)
+
+    def find_labels(self, own: OwnData, train: Rows) -> Labels:
+        return find_labels(own, train)
+
+    def converted(self, own: OwnData, labels: Labels, rows: Rows) -> dict[str, pa.Array]:
+        check_texts(own, rows)
+        values = pa.array(encoded(labels, own.label, rows), pa.int64() if labels.labels else pa.float32())
+        return {name: pa.array(rows.columns[name], pa.string()) for name in own.columns} | {"label": values}
+
+    def compared(self, own: OwnData, labels: Labels, train: Part, dev: Part) -> list[str]:
+        return check_classes_of_splits(own, labels, train, dev)
 
     def encode(self, tokenizer: Any, task: Task, rows: Any, max_length: int) -> Tokens:
         texts = [rows.data[column].to_pylist() for column in task.columns]

@@ -22,8 +22,13 @@ from baselines.method import Batch
 from baselines.parts.losses import distillation_loss, full_precision
 from benchmarks.base.errors import SuiteError
 from benchmarks.tasks.kind import Logits, Summed, check_labels
+from benchmarks.tasks.own.facts import listed
+from benchmarks.tasks.own.files import Rows
+from benchmarks.tasks.own.labels import Labels, check_classes
+from benchmarks.tasks.settings import OwnData
 from benchmarks.tasks.table import Task
 from benchmarks.tasks.tokens import IGNORED, Tokens
+from results.format.untrusted import shown
 
 Entity = tuple[str, int, int]  # type, first word, last word
 
@@ -68,6 +73,41 @@ class TokenClassification(Summed):
         if task.score == "entity_f1" and (odd := [name for name in task.labels if not _is_tag(name)]):
             raise SuiteError(f"{place}: {odd[0]!r} is not a tag of entities: O, or B-, I-, E- or S- and the type")
 
+    def check_settings(self, own: OwnData) -> None:
+        if own.score not in (None, "entity_f1", "token_accuracy"):
+            raise ValueError(f"score = {own.score} is not of words: take entity_f1 or token_accuracy")
+        if len(own.columns) != 1 or own.scale:
+            raise ValueError("token-classification takes one column with the list of words, and no scale")
+
+    def find_labels(self, own: OwnData, train: Rows) -> Labels:
+        tags = {str(tag) for row in range(len(train)) for tag in _listed(train, own.label, row)}
+        # O first: an untrained head, and the answer of a tie, then tends to it
+        labels = own.labels or train.classes.get(own.label) or sorted(tags, key=lambda tag: (tag != "O", tag))
+        check_classes(train, own.label, labels, tags)
+        by_id = bool(own.labels) and not tags & set(labels) and all(tag.isdecimal() for tag in tags)
+        entities_ = all(map(_is_tag, labels)) and len(labels) > 1
+        return Labels(own.task_kind, "entity_f1" if entities_ else "token_accuracy", tuple(labels), by_id)
+
+    def converted(self, own: OwnData, labels: Labels, rows: Rows) -> dict[str, pa.Array]:
+        ids = {str(i) if labels.by_id else name: i for i, name in enumerate(labels.labels)}
+        (column,) = own.columns
+        words = [_listed(rows, column, row) for row in range(len(rows))]
+        given = [_listed(rows, own.label, row) for row in range(len(rows))]
+        for row, (sentence, tags) in enumerate(zip(words, given, strict=True)):
+            if len(sentence) != len(tags):
+                raise SuiteError(f"{rows.at(row)}: {len(sentence)} words in {column!r} and {len(tags)} labels")
+            if odd := [word for word in sentence if not isinstance(word, str)]:
+                raise SuiteError(f"{rows.at(row)}: column {column!r} has {shown(odd[0])}, which is not text")
+            if odd := [tag for tag in tags if str(tag) not in ids]:
+                raise SuiteError(
+                    f"{rows.at(row)}: label {shown(odd[0])} is not one of {listed(labels.labels)}: correct it, or name "
+                    "it in labels"
+                )
+        return {
+            column: pa.array(words, pa.list_(pa.string())),
+            "label": pa.array([[ids[str(tag)] for tag in tags] for tags in given], pa.list_(pa.int64())),
+        }
+
     def encode(self, tokenizer: Any, task: Task, rows: Any, max_length: int) -> Tokens:
         sentences, labels = (rows.data[column].to_pylist() for column in (*task.columns, "label"))
         ids, firsts = _encoded(tokenizer, task, sentences, max_length)
@@ -111,6 +151,19 @@ class TokenClassification(Summed):
             "logits": [part.ravel() for part in np.split(logits[scored], bounds)],
             "sums": list(self.sums(task, logits, tokens)),
         }
+
+
+def _listed(rows: Rows, name: str, row: int) -> list[Any]:
+    """The list in a row of a user's file. Raises `SuiteError` for anything else, and for an empty list."""
+    value = rows.column(name)[row]
+    if not isinstance(value, list):
+        raise SuiteError(
+            f"{rows.at(row)}: column {name!r} has {shown(value)}, not a list: write JSON lines or Parquet, with a list "
+            "of words and a list of labels in each row"
+        )
+    if not value:
+        raise SuiteError(f"{rows.at(row)}: column {name!r} is an empty list: remove the row")
+    return value
 
 
 def _encoded(

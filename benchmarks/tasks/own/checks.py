@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.base.errors import SuiteError
-from benchmarks.tasks.data import TRAIN
-from benchmarks.tasks.own.files import Rows
+from benchmarks.tasks.own.files import Part, Rows
 from benchmarks.tasks.own.labels import Labels
 from benchmarks.tasks.settings import OwnData
 from results.format import limits
@@ -38,34 +37,43 @@ def _is_unicode(value: str) -> bool:
     return True
 
 
-def check_splits(
-    own: OwnData,
-    labels: Labels,
-    rows: Mapping[str, Rows],
-    values: Mapping[str, Sequence[float]],
-    chosen: Mapping[str, Sequence[int]],
-) -> list[str]:
-    """Compare the splits, of which the `chosen` rows are used. Returns warnings. Raises `SuiteError`."""
-    taken = {split: [values[split][row] for row in numbers] for split, numbers in chosen.items()}
-    for split, found in taken.items():
-        if len(found) < 2:
-            raise SuiteError(f"{rows[split].place}: it has {len(found)} row: train and dev need two at least")
-    (dev,) = taken.keys() - {TRAIN}
+def check_splits(own: OwnData, train: Part, dev: Part) -> list[str]:
+    """What is asked of a task of any kind. Returns warnings. Raises `SuiteError` for a split of fewer than two rows."""
+    for part in (train, dev):
+        if len(part.chosen) < 2:
+            raise SuiteError(f"{part.rows.place}: it has {len(part.chosen)} row: train and dev need two at least")
+    texts = [
+        list(zip(*(map(_hashable, part.texts(name)) for name in own.columns), strict=True)) for part in (train, dev)
+    ]
+    known = set(texts[0])
+    count = sum(text in known for text in texts[1])
+    return [f"{count:,} of {len(texts[1]):,} dev rows have a text that is in the training data"] if count else []
+
+
+def _texts(own: OwnData, part: Part) -> list[tuple[Any, ...]]:
+    """The texts of each row; a list of words as a tuple, which can be looked up."""
+    columns = [[tuple(v) if isinstance(v, list) else v for v in part.texts(name)] for name in own.columns]
+    return list(zip(*columns, strict=True))
+
+
+def check_classes_of_splits(own: OwnData, labels: Labels, train: Part, dev: Part) -> list[str]:
+    """The splits of a classification or regression. Returns warnings. Raises `SuiteError`."""
+    taken, given = (part.columns["label"].to_pylist() for part in (train, dev))
     if own.score in OF_TWO and len(labels.labels) != 2:
         raise SuiteError(f"score = {own.score} is for two classes, and there are {len(labels.labels)}: take accuracy")
     if labels.labels:
-        known = set(taken[TRAIN])
-        for row in chosen[dev]:
-            if (value := values[dev][row]) not in known:
-                name = labels.labels[int(value)]
-                raise SuiteError(f"{rows[dev].at(row)}: class {shown(name)} has no row in the training data")
+        known = set(taken)
+        for place, value in enumerate(given):
+            if value not in known:
+                name = labels.labels[value]
+                raise SuiteError(f"{dev.at(place)}: class {shown(name)} has no row in the training data")
     most = limits.PREDICTION_VALUES // PROTOCOLS // max(1, len(labels.labels))
-    if len(taken[dev]) > most:
+    if len(given) > most:
         raise SuiteError(
-            f"{rows[dev].place}: dev has {len(taken[dev]):,} rows, and with {len(labels.labels):,} classes {most:,} is "
-            "the limit: take a part of it"
+            f"{dev.rows.place}: dev has {len(given):,} rows, and with {len(labels.labels):,} classes {most:,} is the "
+            "limit: take a part of it"
         )
-    return _odd(labels, taken[TRAIN], taken[dev]) + _duplicates(own, rows, chosen)
+    return _odd(labels, taken, given)
 
 
 def _odd(labels: Labels, train: Sequence[float], dev: Sequence[float]) -> list[str]:
@@ -78,12 +86,3 @@ def _odd(labels: Labels, train: Sequence[float], dev: Sequence[float]) -> list[s
     if labels.scale and (beyond := sum(not labels.scale[0] <= value <= labels.scale[1] for value in dev)):
         said.append(f"{beyond:,} dev scores lie outside those of the training data")
     return said
-
-
-def _duplicates(own: OwnData, rows: Mapping[str, Rows], chosen: Mapping[str, Sequence[int]]) -> list[str]:
-    """A warning with the number of dev rows whose text is in the training data too."""
-    texts = {split: list(zip(*(rows[split].columns[c] for c in own.columns), strict=True)) for split in rows}
-    (dev,) = chosen.keys() - {TRAIN}
-    known: set[Any] = {texts[TRAIN][row] for row in chosen[TRAIN]}
-    count = sum(texts[dev][row] in known for row in chosen[dev])
-    return [f"{count:,} of {len(chosen[dev]):,} dev rows have a text that is in the training data"] if count else []

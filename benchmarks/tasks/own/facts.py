@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 from benchmarks.tasks.table import Score
 
-Kind = Literal["classification", "regression"]
 SHOWN = 12  # classes named in a line
 
 
@@ -16,7 +14,7 @@ class Facts:
     """`labels` are the classes in id order, `scale` the lowest and highest score of a regression. `rows`: by split.
     `held_out`: dev is a part of the training data. `warnings`: what a user should know before training."""
 
-    kind: Kind
+    kind: str
     score: Score
     labels: tuple[str, ...]
     scale: tuple[float, float] | None

@@ -59,6 +59,23 @@ class Rows:
         return self.columns[name]
 
 
+@dataclass(frozen=True)
+class Part:
+    """The rows of a user's file that are one split: the `chosen` ones of `rows`, and their converted columns."""
+
+    rows: Rows
+    chosen: list[int]
+    columns: dict[str, pa.Array]
+
+    def at(self, place: int) -> str:
+        """The place of the split's row number `place` in the file, for messages."""
+        return self.rows.at(self.chosen[place])
+
+    def texts(self, name: str) -> list[Any]:
+        """The values of one of the file's columns, in the split's rows."""
+        return [self.rows.columns[name][row] for row in self.chosen]
+
+
 def read_file(path: Path, place: str, digest: str | None = None) -> Rows:
     """The rows of a file, which messages call `place`. Raises `SuiteError` for a file that cannot be read as a whole,
     or whose sha256 is not `digest`."""

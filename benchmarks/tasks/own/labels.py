@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks.base.errors import SuiteError
-from benchmarks.tasks.own.facts import Kind, listed
+from benchmarks.tasks.own.facts import listed
 from benchmarks.tasks.own.files import Rows
 from benchmarks.tasks.settings import OwnData
+from benchmarks.tasks.table import Score
 from results.format import limits
 from results.format.untrusted import shown
 
@@ -29,10 +30,11 @@ LARGEST = float(np.finfo(np.float32).max)
 
 @dataclass(frozen=True)
 class Labels:
-    """`labels`: class names in id order; `by_id`: the files hold ids. `scale`: lowest and highest score; `fixed`: the
-    suite states it."""
+    """`score`: the one that is usual for such labels. `labels`: class names in id order; `by_id`: the files hold ids.
+    `scale`: lowest and highest score; `fixed`: the suite states it."""
 
-    kind: Kind
+    kind: str
+    score: Score
     labels: tuple[str, ...] = ()
     by_id: bool = False
     scale: tuple[float, float] | None = None
@@ -48,12 +50,12 @@ def find_labels(own: OwnData, train: Rows) -> Labels:
         if min(scores) == max(scores):
             raise SuiteError(f"{train.place}: every score in column {own.label!r} is {scores[0]:g}: nothing to learn")
         low, high = own.scale or (min(scores), max(scores))
-        return Labels("regression", scale=(low, high), fixed=own.scale is not None)
+        return Labels("regression", "pearson_spearman", scale=(low, high), fixed=own.scale is not None)
     found = set(names)
     labels = own.labels or train.classes.get(own.label) or _sorted(found)
-    _check_classes(train, own.label, labels, found)
+    check_classes(train, own.label, labels, found)
     by_id = bool(own.labels) and not found & set(labels) and all(name.isdecimal() for name in found)
-    return Labels("classification", tuple(labels), by_id)
+    return Labels("classification", "accuracy", tuple(labels), by_id)
 
 
 def encoded(found: Labels, label: str, rows: Rows) -> list[int] | list[float]:
@@ -128,7 +130,7 @@ def _name(value: str | int | float) -> str:
     return str(value)
 
 
-def _kind(rows: Rows, label: str, names: Sequence[str]) -> Kind:
+def _kind(rows: Rows, label: str, names: Sequence[str]) -> str:
     numbers = [_number(name) for name in set(names)]
     if label in rows.classes or None in numbers:
         return "classification"
@@ -154,7 +156,7 @@ def _is_id(name: str, labels: Sequence[str]) -> bool:
     return name.isascii() and name.isdigit() and len(name) < 6 and int(name) < len(labels)
 
 
-def _check_classes(train: Rows, label: str, labels: Sequence[str], found: set[str]) -> None:
+def check_classes(train: Rows, label: str, labels: Sequence[str], found: set[str]) -> None:
     if len(labels) > limits.OUTPUTS:
         raise SuiteError(
             f"{train.place}: column {label!r} has {len(labels):,} different labels, and {limits.OUTPUTS:,} is the "

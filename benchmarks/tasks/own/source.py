@@ -22,14 +22,15 @@ from benchmarks.base import machine_cache
 from benchmarks.base.code_hash import hash_of
 from benchmarks.base.errors import SuiteError
 from benchmarks.base.identity import packages
+from benchmarks.tasks import kinds
 from benchmarks.tasks.data import TRAIN, Source, fingerprint, split_file
-from benchmarks.tasks.own.checks import check_splits, check_texts
+from benchmarks.tasks.own.checks import check_splits
 from benchmarks.tasks.own.facts import Facts
-from benchmarks.tasks.own.files import Rows, of_dataset, read_file
+from benchmarks.tasks.own.files import Part, Rows, of_dataset, read_file
 from benchmarks.tasks.own.held_out import dev_rows
-from benchmarks.tasks.own.labels import encoded, find_labels
+from benchmarks.tasks.own.labels import Labels
 from benchmarks.tasks.settings import OwnData
-from benchmarks.tasks.table import Score, Task
+from benchmarks.tasks.table import Task
 from results.format.errors import UserError
 from results.format.files import replace_text
 from results.format.limits import DATA, check_size
@@ -64,7 +65,7 @@ def own_source(name: str, own: OwnData) -> Source:
 
 def _converted(name: str, own: OwnData) -> tuple[Path, _Given]:
     given = _files(own) if own.train else _hub(own)
-    code = hash_of(*(f"benchmarks.tasks.own.{module}" for module in CODE))
+    code = hash_of(kinds.module_of(own.task_kind), *(f"benchmarks.tasks.own.{module}" for module in CODE))
     key = [name, given.identity, own.model_dump(exclude=DESCRIBES), code, packages(("pyarrow", "datasets"))]
     return machine_cache.made("own", key, lambda folder: _convert(name, own, given, folder)), given
 
@@ -74,7 +75,7 @@ def _task(name: str, own: OwnData, facts: Facts) -> Task:
     notes += ["dev is a part of the training data"] if facts.held_out else []
     return Task(
         name, own.title or name, tuple(own.columns), facts.score, facts.rows[TRAIN], {DEV: facts.rows[DEV]},
-        facts.labels, max_length=own.max_length, notes=tuple(notes),
+        facts.labels, max_length=own.max_length, kind=own.task_kind, notes=tuple(notes),
     )  # fmt: skip
 
 
@@ -113,26 +114,27 @@ def _downloading(own: OwnData, split: str, place: str) -> Callable[[], Rows]:
 
 
 def _convert(name: str, own: OwnData, given: _Given, folder: Path) -> None:
+    kind = kinds.find(own.task_kind)
     rows = {split: read() for split, read in given.read.items()}
-    for found in rows.values():
-        check_texts(own, found)
-    labels = find_labels(own, rows[TRAIN])
-    values = {split: encoded(labels, own.label, found) for split, found in rows.items()}
+    labels: Labels = kind.find_labels(own, rows[TRAIN])
+    columns = {split: kind.converted(own, labels, found) for split, found in rows.items()}
     chosen = {split: list(range(len(found))) for split, found in rows.items()}
     held_out = DEV not in rows
     if held_out:
-        rows[DEV], values[DEV] = rows[TRAIN], values[TRAIN]
-        chosen[TRAIN], chosen[DEV] = dev_rows(own, rows[TRAIN], values[TRAIN] if labels.labels else [])
-    warnings = check_splits(own, labels, rows, values, chosen)
-    kind = pa.int64() if labels.labels else pa.float32()
+        rows[DEV], columns[DEV] = rows[TRAIN], columns[TRAIN]
+        classes = columns[TRAIN]["label"].to_pylist() if labels.kind == kinds.CLASSIFICATION else []
+        chosen[TRAIN], chosen[DEV] = dev_rows(own, rows[TRAIN], classes)
+    train, dev = (_part(rows[split], chosen[split], columns[split]) for split in (TRAIN, DEV))
+    warnings = [*kind.compared(own, labels, train, dev), *check_splits(own, train, dev)]
     (folder / name).mkdir()
-    for split, numbers in chosen.items():
-        columns = {column: [rows[split].columns[column][i] for i in numbers] for column in own.columns}
-        arrays: dict[str, Any] = {column: pa.array(texts, pa.string()) for column, texts in columns.items()}
-        arrays["label"] = pa.array([values[split][i] for i in numbers], kind)
-        arrays["idx"] = pa.array(numbers, pa.int32())
+    for split, part in ((TRAIN, train), (DEV, dev)):
+        arrays = part.columns | {"idx": pa.array(part.chosen, pa.int32())}
         pq.write_table(pa.table(arrays), folder / name / f"{split}.parquet")
-    default: Score = "accuracy" if labels.labels else "pearson_spearman"
-    counts = {split: len(numbers) for split, numbers in chosen.items()}
-    facts = Facts(labels.kind, own.score or default, labels.labels, labels.scale, counts, held_out, tuple(warnings))
+    counts = {TRAIN: len(train.chosen), DEV: len(dev.chosen)}
+    score = own.score or labels.score
+    facts = Facts(labels.kind, score, labels.labels, labels.scale, counts, held_out, tuple(warnings))
     replace_text(folder / "facts.json", TypeAdapter(Facts).dump_json(facts).decode())
+
+
+def _part(rows: Rows, chosen: list[int], columns: dict[str, pa.Array]) -> Part:
+    return Part(rows, chosen, {name: values.take(pa.array(chosen)) for name, values in columns.items()})
