@@ -40,6 +40,7 @@ from benchmarks.models.checks import check_classifier, check_head
 from benchmarks.models.loading import load_finetuned, load_tokenizer
 from benchmarks.plans.run import Run
 from benchmarks.tasks.data import Source, check_text, place_of, read_split
+from benchmarks.tasks.formats import check_rows
 from benchmarks.tasks.table import Task, find_task
 from benchmarks.training.batches import tokenise_split
 from benchmarks.training.forward import logits
@@ -209,6 +210,8 @@ def load_test(source: Source, name: str) -> Dataset:
     path = _path(source, file)
     if path is not None and not path.is_file():
         raise SuiteError(f"{file.config}: {path} is missing: add it, or leave the task out of the submission")
+    if path is not None:
+        check_rows(path)
     place = place_of(here, file.split)
     try:
         rows = read_split(here, file.split)

@@ -21,6 +21,7 @@ from benchmarks.base.errors import SuiteError
 from benchmarks.models.checks import VOCABULARIES
 from benchmarks.models.safety import read_json
 from benchmarks.models.source import WEIGHTS
+from results.format.untrusted import text
 
 PICKLE = "pytorch_model.bin"
 
@@ -39,7 +40,7 @@ def convert(source: str, output: Path) -> Path:
     try:
         weights = torch.load(folder / PICKLE, map_location="cpu", weights_only=True)
     except Exception as error:  # the unpickler raises many kinds of error
-        raise SuiteError(f"{folder / PICKLE} holds more than tensors, or is damaged: {error}") from None
+        raise SuiteError(f"{folder / PICKLE} holds more than tensors, or is damaged: {text(error, 300)}") from None
     if not isinstance(weights, dict) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
         raise SuiteError(f"{folder / PICKLE} is not a mapping of names to tensors")
     output.mkdir(parents=True)

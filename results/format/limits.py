@@ -34,6 +34,9 @@ PREDICTION_ROWS = 3_000_000  # if a task does not state its number of dev exampl
 OUTPUTS = 64  # logits per example
 UNPACKED = 4 * FILES[layout.PREDICTIONS]  # bytes of a row group
 
+# data of a task
+DATA_ROWS = 3_000_000  # of a split; QQP's test split has 390,965
+
 # bundles
 BUNDLE_FILES = 200_000
 BUNDLE_LIST = 64 * MIB  # bytes of bundle.json

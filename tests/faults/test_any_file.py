@@ -20,6 +20,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from hypothesis import strategies as st
 
 from benchmarks.base.errors import ROOT
@@ -43,6 +44,12 @@ COLUMNS: tuple[Callable[[int], pa.Array], ...] = (
     lambda n: pa.nulls(n), lambda n: pa.array(["x"] * n), lambda n: pa.array([[["x"]]] * n),
     lambda n: pa.array([{"a": 1}] * n), lambda n: pa.array([float("nan")] * n), lambda n: pa.array([-(2**62)] * n),
     lambda n: pa.array([b"\xff"] * n), lambda n: pa.array([[0.0] * 100] * n), lambda n: pa.array(["y" * 70_000] * n),
+)  # fmt: skip
+
+CELLS = ("", "-1", "7", "nan", "1e400", "1" * 5_000, "9" * 30, "x" * 10**7, '"', "\x00", "entailment\r", "5.0000001")
+TENSORS = (
+    torch.ones(2), torch.ones(2, 2).T, torch.eye(2).to_sparse(), torch.empty(3, device="meta"), torch.ones(1, 1, 0),
+    torch.ones(1).expand(2**12, 2**12), torch.ones(2, dtype=torch.complex64), "text", 3, None,
 )  # fmt: skip
 
 
@@ -119,12 +126,41 @@ def valued(draw: st.DataObject, good: bytes) -> bytes:
     return "\n".join(lines).encode("utf-8", "surrogatepass")
 
 
+def celled(draw: st.DataObject, good: bytes) -> bytes:
+    """Lines of cells in which a cell has another value, or a column or a line is missing or there many times."""
+    lines = [line.split("\t") for line in good.decode().splitlines()]
+    row = draw.draw(st.sampled_from((0, 1, len(lines) - 1)))
+    at = draw.draw(st.integers(0, len(lines[row]) - 1))
+    how = draw.draw(st.integers(0, 3))
+    if how == 0:
+        lines[row][at] = draw.draw(st.sampled_from(CELLS) | st.sampled_from(corpus.ALL) | st.text(max_size=30))
+    elif how == 1:
+        times = draw.draw(st.sampled_from((0, 2, 1000)))
+        lines = [[*cells[:at], *cells[at : at + 1] * times, *cells[at + 1 :]] for cells in lines]
+    else:
+        lines[row : row + 1] = [lines[row]] * draw.draw(st.sampled_from((0, 2, 100_000)))
+    return "\n".join(map("\t".join, lines)).encode("utf-8", "surrogatepass")
+
+
+def pickled(draw: st.DataObject, good: bytes) -> bytes:
+    """Weights of the old kind with another value or name in one place."""
+    document = {"a": torch.ones(3), "b": {"c": [torch.zeros(2)]}, "d": draw.draw(st.sampled_from(TENSORS))}
+    put(document, draw.draw(st.sampled_from(places(document))), draw.draw(st.sampled_from(TENSORS) | JSON))
+    kept = draw.draw(
+        st.sampled_from((document, {"a": document["a"]}, {3: document["d"]}, {"d": document["d"]}, [good]))
+    )
+    out = io.BytesIO()
+    torch.save(kept, out)
+    return out.getvalue()
+
+
 def structured(draw: st.DataObject, reader: Reader, good: bytes) -> bytes:
     """The file with damage of its own kind: still JSON, TOML, parquet, weights or an archive."""
     if reader.path.suffix == ".jsonl":
         first, _, rest = good.partition(b"\n")
         return swapped(draw, first, plain) + b"\n" + rest
     kinds = {".parquet": column, ".safetensors": headed, ".zip": zipped, ".toml": valued}
+    kinds |= {".tsv": celled, ".txt": celled, ".bin": pickled}
     make = kinds.get(reader.path.suffix)
     return make(draw, good) if make else swapped(draw, good, reader.sealed)
 
@@ -152,7 +188,8 @@ NAMES = [
     "accepted baseline", "bundle", "bundled weights", "plan result.json", "plan manifest.json", "plan config.json",
     "plan suite.json", "checkpoint.json", "checkpoint state", "cache index", "machine cache", "lease", "suite file",
     "encoder config.json", "encoder weights", "index of shards", "shard",
-    "predecessor config.json", "predecessor weights", "data",
+    "predecessor config.json", "predecessor weights", "data", "tsv", "tsv of scores", "part of a split", "test split",
+    "pickled weights", "fast tokenizer.json", "fast tokenizer_config.json", "slow vocab.txt",
 ]  # fmt: skip
 tried: Counter[str] = Counter()
 
