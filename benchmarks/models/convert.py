@@ -41,7 +41,7 @@ def convert(source: str, output: Path) -> Path:
         weights = torch.load(folder / PICKLE, map_location="cpu", weights_only=True)
     except Exception as error:  # the unpickler raises many kinds of error
         raise SuiteError(f"{folder / PICKLE} holds more than tensors, or is damaged: {text(error, 300)}") from None
-    if not isinstance(weights, dict) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
+    if not isinstance(weights, dict) or not all(isinstance(name, str) and _whole(weights[name]) for name in weights):
         raise SuiteError(f"{folder / PICKLE} is not a mapping of names to tensors")
     output.mkdir(parents=True)
     # clone(): tensors that share memory (tied embeddings) cannot be written as they are
@@ -53,6 +53,12 @@ def convert(source: str, output: Path) -> Path:
         if (folder / name).is_file():
             shutil.copyfile(folder / name, output / name)
     return output
+
+
+def _whole(value: object) -> bool:
+    """Whether it is a tensor all of whose values are in the file: not sparse, quantised, or a few values repeated."""
+    dense = isinstance(value, torch.Tensor) and value.layout == torch.strided and not value.is_meta
+    return dense and not value.is_quantized and value.nbytes <= value.untyped_storage().nbytes()
 
 
 def _from_hub(source: str) -> Path:
