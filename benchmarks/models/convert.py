@@ -57,8 +57,9 @@ def convert(source: str, output: Path) -> Path:
 
 def _whole(value: object) -> bool:
     """Whether it is a tensor all of whose values are in the file: not sparse, quantised, or a few values repeated."""
-    dense = isinstance(value, torch.Tensor) and value.layout == torch.strided and not value.is_meta
-    return dense and not value.is_quantized and value.nbytes <= value.untyped_storage().nbytes()
+    if not isinstance(value, torch.Tensor) or value.layout != torch.strided or value.is_meta or value.is_quantized:
+        return False
+    return value.nbytes <= value.untyped_storage().nbytes()
 
 
 def _from_hub(source: str) -> Path:
