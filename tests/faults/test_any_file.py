@@ -242,6 +242,32 @@ def test_any_file_is_read_or_refused_in_one_line(every: dict[str, Reader], name:
         print(f"{name}: {dict(tried)} so far")
 
 
+def page_headers(good: bytes) -> list[int]:
+    """Where the bytes of a parquet file's page headers are: before each chunk's dictionary and first data page."""
+    metadata = pq.read_metadata(io.BytesIO(good))
+    chunks = [
+        metadata.row_group(i).column(j) for i in range(metadata.num_row_groups) for j in range(metadata.num_columns)
+    ]
+    starts = {chunk.data_page_offset for chunk in chunks} | {chunk.dictionary_page_offset for chunk in chunks}
+    return sorted({at + i for at in starts - {None} for i in range(40)} & set(range(len(good))))
+
+
+@pytest.mark.parametrize("step", [61, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["report predictions.parquet", "data", "part of a split", "test split"])
+def test_parquet_whose_page_headers_lie_is_read_or_refused_in_one_line(every, name: str, step: int) -> None:
+    """Sizes and counts in them are variable-length numbers, so each byte is set to small, large and endless ones."""
+    reader = every[name]
+    good = reader.path.read_bytes()
+    cases = [(at, value) for at in page_headers(good) for value in (0, 0x7F, 0x80, 0xFF)]
+    assert len(cases) > 400
+    try:
+        for at, value in cases[::step]:
+            reader.path.write_bytes(good[:at] + bytes([value]) + good[at + 1 :])
+            verdict(reader)
+    finally:
+        reader.path.write_bytes(good)
+
+
 def test_the_list_is_of_every_reader(every: dict[str, Reader]) -> None:
     assert set(every) == set(NAMES)
     parsing = {
