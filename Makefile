@@ -25,7 +25,7 @@ GPU_WHEELS   ?= wheels
 # The study on a GPU machine (docs/study.md); `study-pack` adds what `python -m benchmarks run` needs besides.
 STUDY       ?= study
 STUDY_NEEDS := $(filter-out scipy,$(GPU_NEEDS)) datasets dill evaluate multiprocess
-STUDY_PY    ?= $(PY)
+STUDY_PY    ?= $(if $(wildcard $(PY)),$(PY),$(PYTHON))
 
 export TOKENIZERS_PARALLELISM ?= false
 

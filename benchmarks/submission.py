@@ -41,6 +41,7 @@ from benchmarks.models.loading import load_finetuned, load_tokenizer
 from benchmarks.plans.run import Run
 from benchmarks.tasks import kinds
 from benchmarks.tasks.data import Source, place_of, read_split
+from benchmarks.tasks.formats import check_rows
 from benchmarks.tasks.kinds.classification import check_text
 from benchmarks.tasks.table import Task, find_task
 from benchmarks.training.forward import logits
@@ -210,6 +211,8 @@ def load_test(source: Source, name: str) -> Dataset:
     path = _path(source, file)
     if path is not None and not path.is_file():
         raise SuiteError(f"{file.config}: {path} is missing: add it, or leave the task out of the submission")
+    if path is not None:
+        check_rows(path)
     place = place_of(here, file.split)
     try:
         rows = read_split(here, file.split)
@@ -243,7 +246,8 @@ def _check(place: str, file: ServerFile, task: Task, rows: Dataset) -> None:
     if len(rows) != file.rows:
         raise SuiteError(f"{place} has {len(rows):,} rows, the official split {file.rows:,}: get the whole file")
     check_text(place, task, rows)
-    if set(rows.data["idx"].to_pylist()) != set(range(file.rows)):
+    idx = rows.data["idx"]
+    if not pa.types.is_integer(idx.type) or set(idx.to_pylist()) != set(range(file.rows)):
         raise SuiteError(
             f"{place}: column 'idx' is not 0 to {file.rows - 1:,}, once each: the order of the server's rows is unknown"
         )

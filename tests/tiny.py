@@ -25,6 +25,14 @@ from benchmarks.training.forward import predecessor_outputs
 
 CPU = Device(device="cpu", threads=1)
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{i}" for i in range(60))]
+# As the files of GLUE's download begin: folder, header, and a row of texts, label and number.
+TSV_LINES = {
+    "cola": ("CoLA", "", "gj04\t{label}\t\t{0}"),
+    "mrpc": ("MRPC", "\ufeffQuality\t#1 ID\t#2 ID\t#1 String\t#2 String", "{label}\t17\t18\t{0}\t{1}"),
+    "rte": ("RTE", "index\tsentence1\tsentence2\tlabel", "{idx}\t{0}\t{1}\t{name}"),
+    "stsb": ("STS-B", "index\tgenre\tsentence1\tsentence2\tscore", "{idx}\tnews\t{0}\t{1}\t{label}"),
+    "wnli": ("WNLI", "index\tsentence1\tsentence2\tlabel", "{idx}\t{0}\t{1}\t{label}"),
+}
 SHAPE = {"hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64, "vocab_size": len(WORDS)}
 
 
@@ -126,6 +134,20 @@ def save_glue(folder: Path, *names: str) -> Path:
         for split in ("train", *task.dev):
             glue_rows(task, split).to_parquet(folder / name / f"{split}.parquet")
     return folder
+
+
+def save_tsv(glue: Path, name: str, target: Path) -> Path:
+    """A folder as GLUE's download, with the rows of `glue`."""
+    task, (folder, header, line) = find_task(name), TSV_LINES[name]
+    (target / folder).mkdir(parents=True)
+    for split, file in (("train", "train.tsv"), ("validation", "dev.tsv")):
+        lines = [header] if header else []
+        for row in pq.read_table(glue / name / f"{split}.parquet").to_pylist():
+            texts = [row[column] for column in task.columns]
+            named = task.labels[row["label"]] if task.labels else ""
+            lines.append(line.format(*texts, label=row["label"], idx=row["idx"], name=named))
+        (target / folder / file).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return target
 
 
 def rewrite(path: Path, change: Any) -> None:

@@ -21,6 +21,7 @@ from benchmarks.base.errors import SuiteError
 from benchmarks.models.checks import VOCABULARIES
 from benchmarks.models.safety import read_json
 from benchmarks.models.source import WEIGHTS
+from results.format.untrusted import text
 
 PICKLE = "pytorch_model.bin"
 
@@ -39,8 +40,8 @@ def convert(source: str, output: Path) -> Path:
     try:
         weights = torch.load(folder / PICKLE, map_location="cpu", weights_only=True)
     except Exception as error:  # the unpickler raises many kinds of error
-        raise SuiteError(f"{folder / PICKLE} holds more than tensors, or is damaged: {error}") from None
-    if not isinstance(weights, dict) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
+        raise SuiteError(f"{folder / PICKLE} holds more than tensors, or is damaged: {text(error, 300)}") from None
+    if not isinstance(weights, dict) or not all(isinstance(name, str) and _whole(weights[name]) for name in weights):
         raise SuiteError(f"{folder / PICKLE} is not a mapping of names to tensors")
     output.mkdir(parents=True)
     # clone(): tensors that share memory (tied embeddings) cannot be written as they are
@@ -52,6 +53,13 @@ def convert(source: str, output: Path) -> Path:
         if (folder / name).is_file():
             shutil.copyfile(folder / name, output / name)
     return output
+
+
+def _whole(value: object) -> bool:
+    """Whether it is a tensor all of whose values are in the file: not sparse, quantised, or a few values repeated."""
+    if not isinstance(value, torch.Tensor) or value.layout != torch.strided or value.is_meta or value.is_quantized:
+        return False
+    return value.nbytes <= value.untyped_storage().nbytes()
 
 
 def _from_hub(source: str) -> Path:

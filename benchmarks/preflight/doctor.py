@@ -34,8 +34,9 @@ Precision = Literal["float32", "bfloat16"]
 
 
 def _probed(device: Literal["cpu", "cuda"], precision: Precision) -> str | None:
-    """The first method that is not deterministic with its default options, and the first difference; or None."""
-    settings = devices.resolve(Device(device=device, precision=precision, threads=torch.get_num_threads()))
+    """The first method that is not deterministic with its default options, and the first difference; or None. A run
+    has one thread unless its suite says more; more of them than idle cores would make a probe ten times slower."""
+    settings = devices.resolve(Device(device=device, precision=precision))
     kinds = [default_kind(name) for name in baselines.names()]
     firsts = probe_in_worker(kinds, PROBE_SHAPE, settings)
     return next((f"{kind.method}: {first}" for kind, first in zip(kinds, firsts, strict=True) if first), None)

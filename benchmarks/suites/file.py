@@ -30,6 +30,8 @@ FOLDER = ROOT / "benchmarks" / "suites"
 OF_A_TASK = re.compile(r"^tasks\.([^.]+)")
 NAMING_ARMS = ("steps", "contrasts")  # a suite with its own arms does not take these from its base
 
+PATHS = ("train", "dev")  # keys of a task of one's own that name files
+
 
 def available() -> list[str]:
     """The names of the built-in suites."""
@@ -104,9 +106,8 @@ def _own_tasks(tree: dict[str, Any], path: Path) -> None:
         tree["tasks"] = list(tasks)
     for section in sections.values():
         own = section.get("own") if isinstance(section, dict) else None
-        for key in ("train", "dev") if isinstance(own, dict) else ():
-            if isinstance(own.get(key), str):
-                own[key] = os.path.abspath(path.parent / own[key])
+        if isinstance(own, dict):
+            own |= {key: os.path.abspath(path.parent / own[key]) for key in PATHS if isinstance(own.get(key), str)}
 
 
 def _without_arms(sections: dict[str, Any]) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def lines(found: Drift) -> list[str]:
     said = [f"note: {note}" for note in found.notes]
     shown = [cell for cell in _worst_first(found) if not _quiet(cell)]
     said += [f"{cell.name}: {sentence(cell)}" for cell in shown]
-    if equal := sum(_quiet(cell) for cell in found.cells):
+    if equal := sum(map(_equal, found.cells)):
         said.append(f"{equal} of {len(found.cells)} cells bit-equal")
     said += [f"{cell}: new, without an accepted run" for cell in found.new]
     for speed in found.speed:
@@ -105,7 +105,7 @@ def markdown(found: Drift) -> str:
     rows = [_row(macro) for macro in _worst_macros(found)]
     rows += [_row(cell) for cell in _worst_first(found) if not _quiet(cell)]
     rows += [(name, "new", "", "", "", "", "no accepted run", "") for name in found.new]
-    equal = sum(_quiet(cell) for cell in found.cells)
+    equal = sum(map(_equal, found.cells))
     words = ("improved", "regressed", "unchanged", "new", "missing")
     counts = ", ".join(f"{found.counts[word]} {word}" for word in words)
     unlike = f", {found.counts['not comparable']} not comparable" if found.counts["not comparable"] else ""
@@ -179,9 +179,14 @@ def _worst_macros(found: Drift) -> list[MacroDrift]:
     return sorted(open_, key=lambda macro: WORST_FIRST.index(macro.verdict))
 
 
+def _equal(cell: CellDrift) -> bool:
+    """Whether all accepted runs of the cell are there again, bit for bit."""
+    return cell.verdict == "pass" and cell.bits
+
+
 def _quiet(cell: CellDrift) -> bool:
-    """Whether the cell is bit-equal and has no notes."""
-    return cell.verdict == "pass" and cell.bits and not cell.notes
+    """Whether the count of equal cells says all there is to say of the cell."""
+    return _equal(cell) and not cell.notes
 
 
 def _cell(cell: CellDrift) -> dict[str, Any]:

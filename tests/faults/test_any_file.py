@@ -20,6 +20,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from hypothesis import strategies as st
 
 from benchmarks.base.errors import ROOT
@@ -43,6 +44,13 @@ COLUMNS: tuple[Callable[[int], pa.Array], ...] = (
     lambda n: pa.nulls(n), lambda n: pa.array(["x"] * n), lambda n: pa.array([[["x"]]] * n),
     lambda n: pa.array([{"a": 1}] * n), lambda n: pa.array([float("nan")] * n), lambda n: pa.array([-(2**62)] * n),
     lambda n: pa.array([b"\xff"] * n), lambda n: pa.array([[0.0] * 100] * n), lambda n: pa.array(["y" * 70_000] * n),
+)  # fmt: skip
+
+CELLS = ("", "-1", "7", "nan", "1e400", "1" * 5_000, "9" * 30, "x" * 10**7, '"', "\x00", "entailment\r", "5.0000001")
+QUOTED = ('""', '"a', 'a"b', '"a\nb"', "\u2028", "x" * 200_000)
+TENSORS = (
+    torch.ones(2), torch.ones(2, 2).T, torch.eye(2).to_sparse(), torch.empty(3, device="meta"), torch.ones(1, 1, 0),
+    torch.ones(1).expand(2**12, 2**12), torch.ones(2, dtype=torch.complex64), "text", 3, None,
 )  # fmt: skip
 
 
@@ -119,17 +127,33 @@ def valued(draw: st.DataObject, good: bytes) -> bytes:
     return "\n".join(lines).encode("utf-8", "surrogatepass")
 
 
-def fielded(draw: st.DataObject, good: bytes) -> bytes:
-    """A table as text with another field in one row, a row more, or a row many times."""
-    lines = good.decode().splitlines()
-    mark = "," if "," in lines[0] else "\t"
-    at = draw.draw(st.integers(0, len(lines) - 1))
-    fields = lines[at].split(mark)
-    odd = ('"', '""', '"a', 'a"b', '"a\nb"', "", "nan", "1e999", "9" * 400, "x" * 200_000, "\0", "\r", "\u2028")
-    value = draw.draw(st.one_of(st.sampled_from(odd), st.sampled_from(corpus.ALL), st.text(max_size=20)))
-    fields[draw.draw(st.integers(0, len(fields) - 1))] = value
-    lines[at : at + 1] = [mark.join(fields)] * draw.draw(st.sampled_from((1, 2, 5_000)))
-    return "\n".join(lines).encode("utf-8", "surrogatepass")
+def celled(draw: st.DataObject, good: bytes) -> bytes:
+    """Lines of cells in which a cell has another value, or a column or a line is missing or there many times."""
+    mark = "," if "," in good.decode().splitlines()[0] else "\t"
+    lines = [line.split(mark) for line in good.decode().splitlines()]
+    row = draw.draw(st.sampled_from((0, 1, len(lines) - 1)))
+    at = draw.draw(st.integers(0, len(lines[row]) - 1))
+    how = draw.draw(st.integers(0, 3))
+    if how == 0:
+        lines[row][at] = draw.draw(st.sampled_from(CELLS + QUOTED) | st.sampled_from(corpus.ALL) | st.text(max_size=30))
+    elif how == 1:
+        times = draw.draw(st.sampled_from((0, 2, 1000)))
+        lines = [[*cells[:at], *cells[at : at + 1] * times, *cells[at + 1 :]] for cells in lines]
+    else:
+        lines[row : row + 1] = [lines[row]] * draw.draw(st.sampled_from((0, 2, 100_000 if mark == "\t" else 5_000)))
+    return "\n".join(map(mark.join, lines)).encode("utf-8", "surrogatepass")
+
+
+def pickled(draw: st.DataObject, good: bytes) -> bytes:
+    """Weights of the old kind with another value or name in one place."""
+    document = {"a": torch.ones(3), "b": {"c": [torch.zeros(2)]}, "d": draw.draw(st.sampled_from(TENSORS))}
+    put(document, draw.draw(st.sampled_from(places(document))), draw.draw(st.sampled_from(TENSORS) | JSON))
+    kept = draw.draw(
+        st.sampled_from((document, {"a": document["a"]}, {3: document["d"]}, {"d": document["d"]}, [good]))
+    )
+    out = io.BytesIO()
+    torch.save(kept, out)
+    return out.getvalue()
 
 
 def structured(draw: st.DataObject, reader: Reader, good: bytes) -> bytes:
@@ -137,8 +161,8 @@ def structured(draw: st.DataObject, reader: Reader, good: bytes) -> bytes:
     if reader.path.suffix == ".jsonl":
         first, _, rest = good.partition(b"\n")
         return swapped(draw, first, plain) + b"\n" + rest
-    kinds = {".parquet": column, ".safetensors": headed, ".zip": zipped, ".toml": valued,
-             ".csv": fielded, ".tsv": fielded}  # fmt: skip
+    kinds = {".parquet": column, ".safetensors": headed, ".zip": zipped, ".toml": valued}
+    kinds |= {".csv": celled, ".tsv": celled, ".txt": celled, ".bin": pickled}
     make = kinds.get(reader.path.suffix)
     return make(draw, good) if make else swapped(draw, good, reader.sealed)
 
@@ -167,6 +191,8 @@ NAMES = [
     "plan suite.json", "checkpoint.json", "checkpoint state", "cache index", "machine cache", "lease", "suite file",
     "encoder config.json", "encoder weights", "index of shards", "shard",
     "predecessor config.json", "predecessor weights", "data", *(f"own {name}" for name in OWN), "facts of own data",
+    "tsv", "tsv of scores", "part of a split", "test split", "pickled weights", "fast tokenizer.json",
+    "fast tokenizer_config.json", "slow vocab.txt",
 ]  # fmt: skip
 tried: Counter[str] = Counter()
 
@@ -217,6 +243,32 @@ def test_any_file_is_read_or_refused_in_one_line(every: dict[str, Reader], name:
         reader.path.parent.mkdir(parents=True, exist_ok=True)
         reader.path.write_bytes(good)
         print(f"{name}: {dict(tried)} so far")
+
+
+def page_headers(good: bytes) -> list[int]:
+    """Where the bytes of a parquet file's page headers are: before each chunk's dictionary and first data page."""
+    metadata = pq.read_metadata(io.BytesIO(good))
+    chunks = [
+        metadata.row_group(i).column(j) for i in range(metadata.num_row_groups) for j in range(metadata.num_columns)
+    ]
+    starts = {chunk.data_page_offset for chunk in chunks} | {chunk.dictionary_page_offset for chunk in chunks}
+    return sorted({at + i for at in starts - {None} for i in range(40)} & set(range(len(good))))
+
+
+@pytest.mark.parametrize("step", [61, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["report predictions.parquet", "data", "part of a split", "test split"])
+def test_parquet_whose_page_headers_lie_is_read_or_refused_in_one_line(every, name: str, step: int) -> None:
+    """Sizes and counts in them are variable-length numbers, so each byte is set to small, large and endless ones."""
+    reader = every[name]
+    good = reader.path.read_bytes()
+    cases = [(at, value) for at in page_headers(good) for value in (0, 0x7F, 0x80, 0xFF)]
+    assert len(cases) > 400
+    try:
+        for at, value in cases[::step]:
+            reader.path.write_bytes(good[:at] + bytes([value]) + good[at + 1 :])
+            verdict(reader)
+    finally:
+        reader.path.write_bytes(good)
 
 
 def test_the_list_is_of_every_reader(every: dict[str, Reader]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sys
 import zipfile
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from reports import ReportError, export_table, read, render
 from results.format.bundles.pack import pack
+from tests.command import cli
 from tests.faults.bundles import SMALL, bring, consistent, contents, refused, tree
 from tests.report.make_results import make_results
 
@@ -165,3 +167,17 @@ def test_what_would_not_be_imported_is_not_packed(tmp_path):
     with pytest.raises(ReportError, match="a bundle may not hold such a file"):
         pack(root, tmp_path / "x.zip", weights=True)
     assert not list(tmp_path.glob("*.zip"))
+
+
+def test_a_terminal_that_takes_ascii_only_ends_no_command(results, tmp_path, monkeypatch):
+    """It gets escapes; what is written to files is written whole."""
+    there = tmp_path / "B\u00fccher"
+    for arguments in (
+        ("report", results, "--output", there / "report"), ("bundle", results, "--output", there / "glue.zip"),
+        ("import", there / "glue.zip", "--results", there / "to"),
+    ):  # fmt: skip
+        raw = io.BytesIO()
+        for stream in ("stdout", "stderr"):
+            monkeypatch.setattr(sys, stream, io.TextIOWrapper(raw, encoding="ascii", write_through=True))
+        assert cli(*arguments) == 0
+        assert b"B\\xfccher" in raw.getvalue()

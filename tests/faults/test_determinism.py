@@ -112,6 +112,18 @@ def test_what_repeats_is_remembered_and_what_does_not_is_looked_at_again(machine
     assert looked[3:] == ["finetune"], "another shape is another probe"
 
 
+def test_a_kept_answer_counts_only_if_it_says_bit_equal(machine, monkeypatch):
+    kind, looked = default_kind("finetune"), []
+    monkeypatch.setattr(determinism, "probe_in_worker", lambda kinds, shape, device: looked.extend(kinds) or [None])
+    differences({kind}, SHAPE, MACHINE, print)
+    (kept,) = machine.rglob("probe-*.json")
+    for said in ({"bit_equal": False, "steps": 4}, {"steps": 4}, {"bit_equal": 1, "steps": 4}):
+        kept.write_text(json.dumps(said), encoding="utf-8")
+        before = len(looked)
+        differences({kind}, SHAPE, MACHINE, print)
+        assert len(looked) == before + 1, said
+
+
 def test_a_home_that_cannot_be_written_to_is_no_obstacle(monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
     monkeypatch.setattr(determinism, "probe_in_worker", lambda kinds, shape, device: [None] * len(kinds))

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,59 +22,100 @@ from benchmarks.runs.store import Store
 from benchmarks.suites.suite import load_suite
 from tests import tiny
 
-FILES = ("result.json", "metrics.jsonl", "predictions.parquet")
+FILES = ("metrics.jsonl", "predictions.parquet")
+
+
+Change = Callable[[Path], None]
+Input = tuple[
+    str, Path, Change
+]  # the arm whose run reads it, the file, a change that keeps it readable and moves numbers
 
 
 class Lab:
-    """A finished predecessor, and a KD run that reads every kind of input."""
+    """A finished predecessor, and runs that read every kind of input."""
 
-    def __init__(self, folder: Path) -> None:
-        self.encoder = tiny.save_encoder(folder / "encoder")
-        self.glue = tiny.save_glue(folder / "glue", "rte")
-        suite = str(tiny.save_suite(folder, self.encoder, self.glue))
-        self.plan = make_plan(load_suite(suite, ["seeds=[1]"]))
-        self.run = self.of("kd")
-        self.results = folder / "results"
+    def __init__(self, suite: Path) -> None:
+        self.suite = str(suite)
+        self.plan = make_plan(load_suite(self.suite, ["seeds=[1]"]))
+        self.results = suite.parent / "results"
         Store(self.results).open()
         assert execute(self.of("predecessor"), self.results).status == "done"
-        self.expected = self.trained()
+        self.known: dict[str, dict[str, bytes]] = {}
 
     def of(self, arm: str) -> Run:
         return next(run for run in self.plan.runs if run.arm == arm)
 
-    def trained(self) -> dict[str, bytes]:
-        """The KD run's numbers after it ran from nothing, caches included."""
-        shutil.rmtree(self.results / self.run.folder, ignore_errors=True)
+    def folder(self, arm: str) -> Path:
+        return self.results / self.of(arm).folder
+
+    def expected(self, arm: str = "kd") -> dict[str, bytes]:
+        """The numbers of an undisturbed run."""
+        if arm not in self.known:
+            self.known[arm] = self.trained(arm)
+        return self.known[arm]
+
+    def trained(self, arm: str = "kd") -> dict[str, bytes]:
+        """The run's numbers after it ran from nothing, caches included."""
         shutil.rmtree(self.results / "cache", ignore_errors=True)
-        return self.again()
+        return self.again(arm)
 
-    def again(self) -> dict[str, bytes]:
-        outcome = execute(self.run, self.results)
+    def again(self, arm: str = "kd") -> dict[str, bytes]:
+        shutil.rmtree(self.folder(arm), ignore_errors=True)
+        outcome = execute(self.of(arm), self.results)
         assert outcome.status == "done", outcome.reason
-        return self.numbers()
-
-    def numbers(self) -> dict[str, bytes]:
-        folder = self.results / self.run.folder
-        result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        result = json.loads((self.folder(arm) / "result.json").read_text(encoding="utf-8"))
         times = {"train_seconds", "examples_per_second", "peak_memory_bytes"}
         shown = json.dumps({key: value for key, value in result.items() if key not in times})
-        return {name: (folder / name).read_bytes() for name in FILES[1:]} | {"result": shown.encode()}
+        return {name: (self.folder(arm) / name).read_bytes() for name in FILES} | {"result": shown.encode()}
 
-    def files(self) -> dict[str, tuple[Path, Callable[[Path], None]]]:
-        """Every input file, with a change that keeps it readable and moves the numbers."""
-        start = self.results / str(self.run.predecessor_folder)
-        return {
-            "encoder weights": (self.encoder / "model.safetensors", halved),
-            "encoder config": (self.encoder / "config.json", replaced('"hidden_act": "gelu"', '"hidden_act": "relu"')),
-            "tokenizer": (self.encoder / "tokenizer.json", replaced('"w5"', '"w05"')),
-            "train": (self.glue / "rte" / "train.parquet", turned),
-            "dev": (self.glue / "rte" / "validation.parquet", turned),
-            "predecessor weights": (start / "successor" / "model.safetensors", halved),
-            "predecessor manifest": (start / "manifest.json", replaced(str(self.run.predecessor), "0" * 16)),
+    def refused(self, arm: str = "kd") -> str:
+        shutil.rmtree(self.folder(arm), ignore_errors=True)
+        outcome = execute(self.of(arm), self.results)
+        assert outcome.status == "failed", "a number was made of other inputs than the run's id says"
+        return str(outcome.reason)
+
+    def files(self) -> dict[str, Input]:
+        """The inputs by name, as their runs find them: a converted or merged file is read from the machine's cache."""
+        run, start = self.of("kd"), self.folder("predecessor")
+        encoder, data = Path(run.encoder.location), Path(str(run.source.folder)) / "rte"
+        found: dict[str, Input] = {
+            "encoder weights": ("kd", encoder / "model.safetensors", halved),
+            "encoder config": ("kd", encoder / "config.json", replaced('"hidden_act": "gelu"', '"hidden_act": "relu"')),
+            "tokenizer": ("kd", encoder / "tokenizer.json", replaced('"w5"', '"w05"')),
+            "train": ("kd", data / "train.parquet", turned),
+            "dev": ("kd", data / "validation.parquet", turned),
+            "predecessor weights": ("kd", start / "successor" / "model.safetensors", halved),
+            "predecessor manifest": ("kd", start / "manifest.json", replaced(self.of("predecessor").id, "0" * 16)),
         }
+        if (given := self.of("predecessor").finetuned) is not None:
+            own = Path(self.of("own").encoder.location)
+            found["own encoder"] = ("own", own / "model.safetensors", halved)
+            found["given weights"] = ("predecessor", Path(given) / "model.safetensors", halved)
+            found["given config"] = ("predecessor", Path(given) / "config.json", replaced("gelu", "relu"))
+        return found
 
 
-INPUTS = (
+def plain(folder: Path) -> Path:
+    """A suite over a plain folder of weights and one of parquet files."""
+    encoder, glue = tiny.save_encoder(folder / "encoder"), tiny.save_glue(folder / "glue", "rte")
+    return tiny.save_suite(folder, encoder, glue)
+
+
+def other(folder: Path) -> Path:
+    """A suite over shards and GLUE's TSV files, with a given predecessor and an arm with an encoder of its own."""
+    encoder, glue = tiny.save_encoder(folder / "encoder"), tiny.save_glue(folder / "glue", "rte")
+    own, given, shards = (shutil.copytree(encoder, folder / name) for name in ("own", "given", "shards"))
+    tiny.bert().save_pretrained(given)
+    tiny.bert(seed=1).base_model.save_pretrained(own)
+    tiny.bert().base_model.save_pretrained(shards, max_shard_size="50KB")
+    (shards / "model.safetensors").unlink()
+    arm = f'[arms.own]\nmethod = "pretrained"\ntitle = "Own"\nencoder.name = "own"\nencoder.path = "{own}"\n'
+    arm += "encoder.layers = 4\nencoder.hidden_size = 32\n"
+    extra = f'{arm}[predecessor.paths]\nrte = "{given}"\n'
+    return tiny.save_suite(folder, shards, tiny.save_tsv(glue, "rte", folder / "tsv"), extra=extra)
+
+
+PLAIN = (
     "encoder weights",
     "encoder config",
     "tokenizer",
@@ -82,13 +124,25 @@ INPUTS = (
     "predecessor weights",
     "predecessor manifest",
 )
+OTHER = (
+    "encoder weights",
+    "tokenizer",
+    "train",
+    "dev",
+    "predecessor weights",
+    "own encoder",
+    "given weights",
+    "given config",
+)
+INPUTS = [(plain, name) for name in PLAIN] + [pytest.param(other, name, marks=pytest.mark.slow) for name in OTHER]
+SWAPPED = pytest.mark.parametrize(("kind", "name"), INPUTS)
 
 
 def halved(path: Path) -> None:
     save_file({name: value / 2 for name, value in load_file(path).items()}, path, metadata={"format": "pt"})
 
 
-def replaced(old: str, new: str) -> Callable[[Path], None]:
+def replaced(old: str, new: str) -> Change:
     def change(path: Path) -> None:
         text = path.read_text(encoding="utf-8")
         assert old in text
@@ -108,7 +162,7 @@ def turned(path: Path) -> None:
 
 
 @contextmanager
-def swapped(path: Path, change: Callable[[Path], None]) -> Iterator[None]:
+def swapped(path: Path, change: Change) -> Iterator[None]:
     """Another file in its place, then the first one again."""
     kept = path.with_name(f"{path.name}.kept")
     shutil.copy2(path, kept)
@@ -121,56 +175,55 @@ def swapped(path: Path, change: Callable[[Path], None]) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
-    return Lab(tmp_path_factory.mktemp("inputs"))
+def labs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Callable[[Path], Path]], Lab]:
+    return cache(lambda kind: Lab(kind(tmp_path_factory.mktemp("inputs"))))
 
 
-def refused(lab: Lab) -> str:
-    shutil.rmtree(lab.results / lab.run.folder, ignore_errors=True)
-    outcome = execute(lab.run, lab.results)
-    assert outcome.status == "failed", "a number was made of other inputs than the run's id says"
-    return str(outcome.reason)
+@pytest.fixture
+def lab(labs: Callable[[Callable[[Path], Path]], Lab]) -> Lab:
+    return labs(plain)
 
 
-@pytest.mark.parametrize("name", INPUTS)
-def test_an_input_that_is_swapped_before_it_is_read_ends_the_run(lab: Lab, name: str) -> None:
-    path, change = lab.files()[name]
+REASONS = ("changed after this run was planned", "not those", "holds another run")
+
+
+@SWAPPED
+def test_an_input_that_is_swapped_before_it_is_read_ends_the_run(labs, kind, name) -> None:
+    lab = labs(kind)
+    arm, path, change = lab.files()[name]
+    expected = lab.expected(arm)
     shutil.rmtree(lab.results / "cache", ignore_errors=True)
     with swapped(path, change):
-        said = refused(lab)
-    assert any(words in said for words in ("changed after this run was planned", "not those", "holds another run")), (
-        said
-    )
+        said = lab.refused(arm)
+    assert any(words in said for words in REASONS), said
     assert str(path.parent.parent) not in said
-    assert lab.again() == lab.expected  # and nothing of the other input was kept
+    assert lab.again(arm) == expected  # and nothing of the other input was kept
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", INPUTS)
-def test_an_input_that_is_other_only_while_it_is_read_ends_the_run(
-    lab: Lab, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path, change = lab.files()[name]
-    read = executing.private
+@SWAPPED
+def test_an_input_that_is_other_only_while_it_is_read_ends_the_run(labs, kind, name, monkeypatch) -> None:
+    lab = labs(kind)
+    arm, path, change = lab.files()[name]
+    expected, read = lab.expected(arm), executing.private
 
-    def other(run: Run, store: Store) -> Run:
+    def changed(run: Run, store: Store) -> Run:
         with swapped(path, change):
             return read(run, store)
 
-    monkeypatch.setattr(executing, "private", other)
+    monkeypatch.setattr(executing, "private", changed)
     shutil.rmtree(lab.results / "cache", ignore_errors=True)
-    refused(lab)
+    lab.refused(arm)
     monkeypatch.undo()
-    assert lab.again() == lab.expected
+    assert lab.again(arm) == expected
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", INPUTS)
-def test_an_input_that_is_swapped_after_it_was_read_changes_nothing(
-    lab: Lab, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path, change = lab.files()[name]
-    read = executing.private
+@SWAPPED
+def test_an_input_that_is_swapped_after_it_was_read_changes_nothing(labs, kind, name, monkeypatch) -> None:
+    lab = labs(kind)
+    arm, path, change = lab.files()[name]
+    expected, read = lab.expected(arm), executing.private
     kept = path.with_name(f"{path.name}.kept")
 
     def then_other(run: Run, store: Store) -> Run:
@@ -181,43 +234,74 @@ def test_an_input_that_is_swapped_after_it_was_read_changes_nothing(
 
     monkeypatch.setattr(executing, "private", then_other)
     try:
-        assert lab.trained() == lab.expected
+        assert lab.trained(arm) == expected
     finally:
         kept.replace(path)
 
 
-@pytest.mark.parametrize("kind", ["tokens", "outputs"])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["RTE/train.tsv", "RTE/dev.tsv"])
+def test_what_was_converted_at_the_plan_is_what_is_read(labs, name) -> None:
+    """The user's own file may change after the plan: the next plan converts it, and gives other ids."""
+    lab = labs(other)
+    expected = lab.expected()
+    with swapped(Path(str(lab.of("kd").source.given)) / name, replaced("w1 ", "w2 ")):
+        assert lab.trained() == expected
+        again = make_plan(load_suite(lab.suite, ["seeds=[1]"]))
+    assert not {run.id for run in again.runs} & {run.id for run in lab.plan.runs}
+
+
+CACHED = pytest.mark.parametrize("kind", ["tokens", "outputs"])
+
+
+def cached(lab: Lab, kind: str) -> Path:
+    """The largest file of a cache."""
+    return max((lab.results / "cache").glob(f"{kind}-*/*.bin"), key=lambda path: path.stat().st_size)
+
+
+def overwritten(path: Path) -> None:
+    """Other values of the same kind, with which a run would go on: those of other rows."""
+    content = path.read_bytes()
+    with path.open("r+b") as opened:
+        opened.write(content[80:120])
+
+
+@CACHED
 def test_a_cache_that_is_changed_between_two_runs_of_a_process_is_made_again(lab: Lab, kind: str) -> None:
-    shutil.rmtree(lab.results / lab.run.folder)
-    assert lab.again() == lab.expected  # this process has verified the cache
-    file = max((lab.results / "cache").glob(f"{kind}-*/*.bin"), key=lambda path: path.stat().st_size)
-    with file.open("r+b") as opened:
+    assert lab.again() == lab.expected()  # this process has verified the cache
+    with cached(lab, kind).open("r+b") as opened:
         opened.write(b"\x05" * 64)
-    shutil.rmtree(lab.results / lab.run.folder)
-    assert lab.again() == lab.expected
+    assert lab.again() == lab.expected()
 
 
-def test_a_cache_that_is_written_to_while_it_is_read_ends_the_run(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    train = executing.train
+@CACHED
+@pytest.mark.parametrize("back", [False, True])
+def test_a_cache_that_is_written_to_while_it_is_read_ends_the_run(
+    lab: Lab, kind: str, back: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the first values are there again at its end."""
+    expected, train = lab.expected(), executing.train
 
     def meanwhile(*arguments: object) -> object:
-        file = next((lab.results / "cache").glob("tokens-*/train-ids.bin"))
-        with file.open("r+b") as opened:
-            opened.seek(80)
-            later = opened.read(40)
-            opened.seek(0)
-            opened.write(later)  # other words of the vocabulary
-        return train(*arguments)  # type: ignore[arg-type]
+        path = cached(lab, kind)
+        content = path.read_bytes()
+        overwritten(path)
+        try:
+            return train(*arguments)  # type: ignore[arg-type]
+        finally:
+            if back:
+                with path.open("r+b") as opened:
+                    opened.write(content)
 
     monkeypatch.setattr(executing, "train", meanwhile)
-    assert "was changed while the run read it" in refused(lab)
+    assert "was changed while the run read it" in lab.refused()
     monkeypatch.undo()
-    assert lab.again() == lab.expected
+    assert lab.again() == expected
     assert tensor_cache.changed() is None
 
 
 def test_a_file_that_no_run_reads_changes_no_id(lab: Lab) -> None:
-    (lab.encoder / "notes.txt").write_text("tuned on Tuesday", encoding="utf-8")
-    (lab.encoder / "modules.json").write_text("[]", encoding="utf-8")
-    suite = str(lab.encoder.parent / "tiny.toml")
-    assert [run.id for run in make_plan(load_suite(suite, ["seeds=[1]"])).runs] == [run.id for run in lab.plan.runs]
+    encoder = Path(lab.of("kd").encoder.location)
+    (encoder / "notes.txt").write_text("tuned on Tuesday", encoding="utf-8")
+    (encoder / "modules.json").write_text("[]", encoding="utf-8")
+    assert [run.id for run in make_plan(load_suite(lab.suite, ["seeds=[1]"])).runs] == [run.id for run in lab.plan.runs]

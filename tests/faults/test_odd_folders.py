@@ -92,6 +92,17 @@ def test_a_damaged_document_is_named_and_blocks_no_plan(lab, capfd, kind: str, n
     assert len(said(capfd).strip().splitlines()) <= 1
 
 
+@pytest.mark.parametrize("place", ["rte", "rte/finetune"])
+def test_a_folder_that_is_a_loop_is_one_line(lab, capfd, place: str) -> None:
+    suite, results, _ = lab
+    shutil.rmtree(results / place)
+    (results / place).symlink_to(Path(place).name)
+    for arguments in (("plan", suite, "--results", results), ("report", results)):
+        assert cli(*arguments) == 2
+        (line,) = said(capfd).strip().splitlines()
+        assert place in line
+
+
 @pytest.mark.slow
 def test_a_run_whose_result_is_damaged_is_made_again_and_the_damaged_folder_is_kept(lab, capfd) -> None:
     suite, results, run = lab

@@ -47,10 +47,23 @@ class Command:
             assert self.process.poll() is None, self.process.communicate()
             time.sleep(0.02)
 
-    def end(self) -> tuple[int, str]:
-        said = self.process.communicate(timeout=900)
+    def end(self, seconds: int = 900) -> tuple[int, str]:
+        said = self.process.communicate(timeout=seconds)
         assert "Traceback" not in said[1], said[1]
         return self.process.returncode, "".join(said)
+
+
+NINE = ("--workers", "1", "--set", "predecessor.per_seed=true", "--set", "seeds=[1, 2, 3]", "--methods", "finetune,kd")
+
+
+def each_once(runners: list[subprocess.Popen[str]], results: Path, log: Path) -> None:
+    """The runners end well, after the nine runs were started and done once each, and leave no lease."""
+    ends = [(runner.communicate(timeout=900)[1], runner.returncode) for runner in runners]
+    assert [code for _, code in ends] == [0, 0], ends
+    found = log_of(log)
+    assert found.started == found.done == {json.loads(path.read_text())["run_id"]: 1 for path in finished(results)}
+    assert len(finished(results)) == 9
+    assert list((results / ".leases").iterdir()) == list((results / ".partial").iterdir()) == []
 
 
 def numbers(results: Path) -> dict[str, bytes]:
@@ -74,7 +87,8 @@ def test_no_home_no_cache_and_no_folder_for_temporary_files_are_needed(suite, tm
 
 @pytest.mark.slow
 def test_doctor_needs_no_home(tmp_path) -> None:
-    code, said = Command("doctor", HOME=NOWHERE, XDG_CACHE_HOME="", TMPDIR=NOWHERE).end()
+    nothing = dict.fromkeys(("XDG_CACHE_HOME", "GLUE_DIR", "ENCODER_DIR"), "")
+    code, said = Command("doctor", HOME=NOWHERE, TMPDIR=NOWHERE, **nothing).end(300)
     assert (code, "workers      float32" in said) == (0, True), said
 
 
@@ -107,24 +121,66 @@ def test_a_results_folder_that_is_removed_during_a_run_does_not_end_well(suite, 
 
 
 JUMP = """
-import time
-began, real = time.monotonic(), time.time
-time.time = lambda: real() + (400 * 86400 if time.monotonic() - began > {after} else 0)
+import os, time
+real = time.time
+time.time = lambda: real() + 86400 * {days} * os.path.exists({now!r})
 """
 
 
+def jumping(folder: Path, days: int, now: Path) -> dict[str, str]:
+    """Surroundings in which every process has another clock from the moment when the file `now` is there."""
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(JUMP.format(days=days, now=str(now)), encoding="utf-8")
+    return {"PYTHONPATH": str(folder)}
+
+
+LONG = (*BOTH, "--set", "training.max_steps=100", "--checkpoint-seconds", "0")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(suite, tmp_path_factory) -> dict[str, bytes]:
+    results = tmp_path_factory.mktemp("undisturbed") / "results"
+    assert Command("run", suite, "--results", results, *LONG).end()[0] == 0
+    return numbers(results)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("after", [0.0, 6.0, 9.0])
-def test_a_clock_that_jumps_forward_changes_no_number(suite, tmp_path, after) -> None:
-    """In every process of the command, some seconds after it started."""
-    (tmp_path / "sitecustomize.py").write_text(JUMP.format(after=after), encoding="utf-8")
-    quiet, jumping = tmp_path / "quiet", tmp_path / "jumping"
-    assert Command("run", suite, "--results", quiet, *BOTH).end()[0] == 0
-    code, said = Command("run", suite, "--results", jumping, *BOTH, PYTHONPATH=str(tmp_path)).end()
+@pytest.mark.parametrize("days", [400, -400])
+@pytest.mark.parametrize("when", [None, ".partial/*", ".checkpoints/*/step-*"])
+def test_a_clock_that_jumps_changes_no_number(suite, tmp_path, undisturbed, days, when) -> None:
+    """Before the command starts, when it has begun a run, and between two steps."""
+    results, now = tmp_path / "results", tmp_path / "now"
+    surroundings = jumping(tmp_path / "clock", days, now)
+    if when is None:
+        now.touch()
+    command = Command("run", suite, "--results", results, *LONG, **surroundings)
+    if when is not None:
+        command.until(when, results)
+        now.touch()
+    code, said = command.end()
     assert code == 0, said
-    assert numbers(jumping) == numbers(quiet) != {}
-    for path in finished(jumping):
-        assert json.loads(path.read_text(encoding="utf-8"))["train_seconds"] < 1000
+    assert numbers(results) == undisturbed != {}
+    for path in finished(results):
+        assert 0 < json.loads(path.read_text(encoding="utf-8"))["train_seconds"] < 1000
+    code, said = Command("report", results, "--output", tmp_path / "page", **surroundings).end()
+    assert code == 0, said
+
+
+@pytest.mark.slow
+def test_two_runners_whose_clocks_jump_apart_do_every_run_exactly_once(suite, tmp_path) -> None:
+    results, log, now = tmp_path / "results", tmp_path / "log", tmp_path / "now"
+    clocks = [jumping(tmp_path / f"clock{days}", days, now) for days in (400, -400)]
+    command = [sys.executable, str(RUNNER), str(log), "run", str(suite), "--results", str(results), *NINE]
+    runners = [
+        subprocess.Popen(command, cwd=ROOT, env={**os.environ, **clock}, stderr=subprocess.PIPE, text=True)
+        for clock in clocks
+    ]
+    deadline = time.monotonic() + 200
+    while not finished(results):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    now.touch()
+    each_once(runners, results, log)
 
 
 # Disks
@@ -187,13 +243,7 @@ def test_the_disk_must_have_room_for_the_private_copies_of_a_runs_inputs(suite, 
 def test_two_runners_in_two_containers_do_every_run_exactly_once(suite, tmp_path) -> None:
     """Both call their process 1 or 2, so a process id alone says nothing about a lease."""
     results, log = tmp_path / "results", tmp_path / "log"
-    grid = ("--set", "predecessor.per_seed=true", "--set", "seeds=[1, 2, 3]", "--methods", "finetune,kd")
     before = (*unshared("--pid", "--fork", "--mount-proc"), sys.executable, str(RUNNER), str(log))
-    command = [*before, "run", str(suite), "--results", str(results), "--workers", "1", *grid]
+    command = [*before, "run", str(suite), "--results", str(results), *NINE]
     runners = [subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    ends = [(runner.communicate(timeout=900)[1], runner.returncode) for runner in runners]
-    assert [code for _, code in ends] == [0, 0], ends
-    found = log_of(log)
-    assert found.started == found.done == {json.loads(path.read_text())["run_id"]: 1 for path in finished(results)}
-    assert len(finished(results)) == 9
-    assert list((results / ".leases").iterdir()) == list((results / ".partial").iterdir()) == []
+    each_once(runners, results, log)

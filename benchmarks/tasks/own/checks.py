@@ -42,12 +42,9 @@ def check_splits(own: OwnData, train: Part, dev: Part) -> list[str]:
     for part in (train, dev):
         if len(part.chosen) < 2:
             raise SuiteError(f"{part.rows.place}: it has {len(part.chosen)} row: train and dev need two at least")
-    texts = [
-        list(zip(*(map(_hashable, part.texts(name)) for name in own.columns), strict=True)) for part in (train, dev)
-    ]
-    known = set(texts[0])
-    count = sum(text in known for text in texts[1])
-    return [f"{count:,} of {len(texts[1]):,} dev rows have a text that is in the training data"] if count else []
+    known, given = set(_texts(own, train)), _texts(own, dev)
+    count = sum(text in known for text in given)
+    return [f"{count:,} of {len(given):,} dev rows have a text that is in the training data"] if count else []
 
 
 def _texts(own: OwnData, part: Part) -> list[tuple[Any, ...]]:

@@ -76,6 +76,14 @@ def test_a_predecessor_saved_without_a_classifier_is_refused(tmp_path, kind):
         check_predecessor(str(tmp_path / "given"), find_task("rte"), encoder)
 
 
+def test_a_predecessors_label_names_are_compared_without_case(tmp_path):
+    encoder = source(tiny.save_encoder(tmp_path / "encoder"))
+    model = tiny.bert(4, 2)
+    model.config.id2label = {0: "ENTAILMENT", 1: "Not_Entailment"}
+    model.save_pretrained(tmp_path / "given")
+    assert len(check_predecessor(str(tmp_path / "given"), find_task("rte"), encoder)) == 64
+
+
 def test_a_predecessor_whose_classifier_is_not_in_the_file_is_refused(tmp_path):
     encoder = source(tiny.save_encoder(tmp_path / "encoder"))
     tiny.bert(4, 2).save_pretrained(tmp_path / "given")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from datasets import ClassLabel, Dataset
 
@@ -13,6 +14,7 @@ from benchmarks.runs.tokens import tokenise
 from benchmarks.tasks.data import find_source, load_splits
 from benchmarks.tasks.settings import Data
 from benchmarks.tasks.table import GLUE, find_task
+from results.format import limits
 from tests import tiny
 
 
@@ -76,6 +78,22 @@ def test_data_that_is_not_the_tasks_is_refused(glue, change, message):
     with pytest.raises(SuiteError, match=message) as caught:
         load(glue)
     assert "rte: split train of" in str(caught.value)
+
+
+def test_label_names_are_compared_without_case(glue):
+    tiny.rewrite(glue / "rte" / "train.parquet", relabel(["ENTAILMENT", "Not_Entailment"]))
+    assert len(load(glue)["train"]) == 2490
+
+
+def test_more_rows_than_any_task_has_are_not_read(glue):
+    """Fifty million equal rows take 700 KB in a file and 6 GB in memory."""
+    path = glue / "rte" / "train.parquet"
+    rows = pa.table({"label": pa.repeat(0, limits.DATA_ROWS // 4 + 1)})
+    with pq.ParquetWriter(path, rows.schema) as file:
+        for _ in range(4):
+            file.write_table(rows)
+    with pytest.raises(SuiteError, match="has 3,000,004 rows; the limit is 3,000,000"):
+        load(glue)
 
 
 def test_empty_text_is_data(glue):

@@ -15,38 +15,15 @@ from benchmarks.tasks.table import find_task
 from results.format.errors import UserError
 from tests import tiny
 
-# As the files of GLUE's download begin: folder, header, and a row of texts, label and number.
-LINES = {
-    "cola": ("CoLA", "", "gj04\t{label}\t\t{0}"),
-    "mrpc": ("MRPC", "\ufeffQuality\t#1 ID\t#2 ID\t#1 String\t#2 String", "{label}\t17\t18\t{0}\t{1}"),
-    "rte": ("RTE", "index\tsentence1\tsentence2\tlabel", "{idx}\t{0}\t{1}\t{name}"),
-    "stsb": ("STS-B", "index\tgenre\tsentence1\tsentence2\tscore", "{idx}\tnews\t{0}\t{1}\t{label}"),
-    "wnli": ("WNLI", "index\tsentence1\tsentence2\tlabel", "{idx}\t{0}\t{1}\t{label}"),
-}
-
 
 def found(folder: Path, name: str) -> Source:
     return find_source(find_task(name), Data(path=str(folder)))
 
 
-def as_tsv(glue: Path, name: str, target: Path) -> Path:
-    """A folder as GLUE's download, with the rows of `glue`."""
-    task, (folder, header, line) = find_task(name), LINES[name]
-    (target / folder).mkdir(parents=True)
-    for split, file in (("train", "train.tsv"), ("validation", "dev.tsv")):
-        lines = [header] if header else []
-        for row in pq.read_table(glue / name / f"{split}.parquet").to_pylist():
-            texts = [row[column] for column in task.columns]
-            named = task.labels[row["label"]] if task.labels else ""
-            lines.append(line.format(*texts, label=row["label"], idx=row["idx"], name=named))
-        (target / folder / file).write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return target
-
-
-@pytest.mark.parametrize("name", sorted(LINES))
+@pytest.mark.parametrize("name", sorted(tiny.TSV_LINES))
 def test_glues_own_files_give_the_same_rows(name: str, tmp_path: Path) -> None:
     glue = tiny.save_glue(tmp_path / "glue", name)
-    plain, read = (load_splits(found(folder, name)) for folder in (glue, as_tsv(glue, name, tmp_path / "tsv")))
+    plain, read = (load_splits(found(folder, name)) for folder in (glue, tiny.save_tsv(glue, name, tmp_path / "tsv")))
     for split, rows in plain.items():
         for column in (*find_task(name).columns, "label", "idx"):
             assert read[split].data[column].to_pylist() == pytest.approx(rows.data[column].to_pylist())
@@ -54,7 +31,7 @@ def test_glues_own_files_give_the_same_rows(name: str, tmp_path: Path) -> None:
 
 def test_quotation_marks_are_text_and_a_torn_row_is_not_passed_over_in_silence(tmp_path: Path) -> None:
     glue = tiny.save_glue(tmp_path / "glue", "rte")
-    path = as_tsv(glue, "rte", tmp_path / "tsv") / "RTE" / "dev.tsv"
+    path = tiny.save_tsv(glue, "rte", tmp_path / "tsv") / "RTE" / "dev.tsv"
     lines = path.read_text(encoding="utf-8").splitlines()
     lines[1] = '0\t"a quote\tthat does not end\tentailment'
     path.write_text("\n".join(lines), encoding="utf-8")
@@ -70,7 +47,7 @@ def test_quotation_marks_are_text_and_a_torn_row_is_not_passed_over_in_silence(t
 )
 def test_a_file_that_is_not_glues_is_one_line(text: str, message: str, tmp_path: Path) -> None:
     glue = tiny.save_glue(tmp_path / "glue", "rte")
-    path = as_tsv(glue, "rte", tmp_path / "tsv") / "RTE" / "train.tsv"
+    path = tiny.save_tsv(glue, "rte", tmp_path / "tsv") / "RTE" / "train.tsv"
     path.write_bytes(text.encode("latin-1"))
     with pytest.raises(SuiteError, match=message) as caught:
         found(tmp_path / "tsv", "rte")
@@ -109,8 +86,19 @@ def test_parts_are_put_together_and_all_of_them_are_needed(tmp_path: Path) -> No
         found(glue, "rte")
 
 
+def test_splits_may_have_different_forms(tmp_path: Path) -> None:
+    glue = tiny.save_glue(tmp_path / "glue", "rte")
+    plain = load_splits(found(glue, "rte"))
+    tiny.save_tsv(glue, "rte", glue)
+    (glue / "rte" / "validation.parquet").unlink()
+    (glue / "rte" / "train-1-of-2-of-x.parquet").write_bytes(b"a stranger's")
+    mixed = load_splits(found(glue, "rte"))
+    for split, rows in plain.items():
+        assert mixed[split]["sentence1"][:] == rows["sentence1"][:]
+
+
 def test_a_converted_file_that_was_changed_is_made_anew(tmp_path: Path) -> None:
-    folder = as_tsv(tiny.save_glue(tmp_path / "glue", "rte"), "rte", tmp_path / "tsv")
+    folder = tiny.save_tsv(tiny.save_glue(tmp_path / "glue", "rte"), "rte", tmp_path / "tsv")
     before = found(folder, "rte")
     (Path(str(before.folder)) / "rte" / "train.parquet").write_bytes(b"other")
     assert found(folder, "rte") == before

@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from reports import ReportError
-from reports.drift.output import document, junit, markdown, publish
+from reports.drift.output import document, junit, lines, markdown, publish
 from tests.report.make_drift import ARMS, ELSEWHERE, SEEDS, TASKS, checked, made, noisy, shifted, write_baseline
 
 HOSTILE = '| <script>alert(1)</script> [x](javascript:1) `a` & ]]> @all \x00\x1b[31m \u202e "quoted"'
@@ -54,6 +54,14 @@ def test_markdown_puts_what_changed_first_and_counts_the_rest(tmp_path, accepted
         ["| macro kd", "pass"], ["| rte kd", "drift"], ["| cola kd", "pass"]
     ]  # fmt: skip
     assert "6 of 8 cells are bit-equal" in markdown(checked(folder, accepted))
+
+
+def test_a_cell_that_has_a_seed_more_is_still_counted_as_equal(tmp_path, accepted):
+    found = checked(made(tmp_path / "now", seeds=(*SEEDS, 7)), accepted)
+    said = "\n".join(lines(found))
+    assert said.count("seed 7 has no accepted run") == 6  # of all but the predecessors, which have one seed
+    assert "8 of 8 cells bit-equal" in said
+    assert "8 of 8 cells are bit-equal" in markdown(found)
 
 
 def test_a_summary_begins_with_the_counts_and_says_whether_the_environments_differ(tmp_path, accepted):
