@@ -98,10 +98,11 @@ def _own_tasks(tree: dict[str, Any], path: Path) -> None:
     if not isinstance(sections, dict):
         return
     for name, table in tasks.items() if isinstance(tasks, dict) else ():
-        if not isinstance(table, dict) or not isinstance(sections.setdefault(name, {}), dict):
+        section: Any = sections.setdefault(name, {})
+        if not isinstance(table, dict) or not isinstance(section, dict):
             raise SuiteError(f"{path.name}: tasks.{name}: write a table, [tasks.{name}], with the keys of the task")
         if table:
-            sections[name]["own"] = table
+            section["own"] = table
     if isinstance(tasks, dict):
         tree["tasks"] = list(tasks)
     for section in sections.values():
