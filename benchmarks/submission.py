@@ -39,7 +39,7 @@ from benchmarks.machine.settings import Device
 from benchmarks.models.checks import check_classifier, check_head
 from benchmarks.models.loading import load_finetuned, load_tokenizer
 from benchmarks.plans.run import Run
-from benchmarks.tasks.data import Source, check_text, place_of, read_split
+from benchmarks.tasks.data import Source, check_revision, check_text, place_of, read_split
 from benchmarks.tasks.table import Task, find_task
 from benchmarks.training.batches import tokenise_split
 from benchmarks.training.forward import logits
@@ -216,6 +216,7 @@ def load_test(source: Source, name: str) -> Dataset:
         raise
     except (pa.ArrowException, OSError, ValueError) as error:
         raise SuiteError(f"{place} cannot be read: {' '.join(str(error).split())}") from None
+    check_revision(here, file.split, rows)
     _check(place, file, task, rows)
     table = rows.data.table
     order = np.argsort(np.asarray(table["idx"].to_pylist()), kind="stable")

@@ -11,6 +11,7 @@ import torch
 from transformers import AutoConfig, AutoModel
 
 from benchmarks.base.errors import SuiteError
+from benchmarks.base.hub import check_cached
 from benchmarks.models.loading import folder_of, load_finetuned, load_tokenizer, under_a_new_head
 from benchmarks.models.safety import check_folder, check_model_folder
 from benchmarks.models.source import WEIGHTS, EncoderSource
@@ -86,6 +87,7 @@ def fetch(source: EncoderSource, sha256: str | None) -> Path:
     folder = folder_of(source)
     if source.revision is None:
         return folder
+    check_cached(folder, f"encoder {source.name}@{source.revision}")
     if not (folder / WEIGHTS).is_file():
         raise SuiteError(
             f"encoder {source.name}@{source.revision} has no {WEIGHTS} on the hub, and pickled weights are not read: "
