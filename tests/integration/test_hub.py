@@ -188,7 +188,8 @@ NOT_THERE = {
 @pytest.mark.parametrize(("change", "said"), NOT_THERE.values(), ids=NOT_THERE)
 def test_what_cannot_be_had_is_one_line_with_what_to_do(change, said, place):
     change(place.hub)
-    line = refusal(place.run(), place)
+    token = {"HF_TOKEN": "mine"} if DATA in said else {}  # the hub answers 403 to somebody whom it knows, else 401
+    line = refusal(place.run(**token), place)
     assert [words for words in said if words not in line] == [], line
 
 
@@ -216,20 +217,28 @@ def test_a_file_that_is_damaged_in_the_cache_is_named(place):
         assert "but the suite expects" in refusal(place.run(*wrong), place)  # it was downloaded again
 
 
-def fetch(place: Place, revision: str) -> None:
-    """What another program left in the cache: the encoder, and the data at `revision`."""
-    program = (
-        "import datasets, huggingface_hub; "
-        f"datasets.load_dataset({PAPER.data.dataset!r}, 'rte', revision={revision!r}); "
-        f"huggingface_hub.snapshot_download({PAPER.encoder.name!r}, revision={PAPER.encoder.revision!r})"
-    )
+def fetch(place: Place, *calls: str) -> None:
+    """What another program left in the cache."""
+    program = f"import datasets, huggingface_hub; {'; '.join(calls)}"
     subprocess.run([sys.executable, "-c", program], env=place.environment, check=True, capture_output=True, timeout=120)
+
+
+WHOLE = f"huggingface_hub.snapshot_download({PAPER.encoder.name!r}, revision={PAPER.encoder.revision!r})"
+PART = f"huggingface_hub.hf_hub_download({PAPER.encoder.name!r}, 'config.json', revision={PAPER.encoder.revision!r})"
+ROWS = f"datasets.load_dataset({PAPER.data.dataset!r}, 'rte', revision={{!r}})"
+
+
+@pytest.mark.slow
+def test_an_encoder_that_is_cached_in_part_is_not_taken_for_one_without_weights(place):
+    fetch(place, PART)
+    line = refusal(place.run(HF_HUB_OFFLINE="1"), place)
+    assert f"{ENCODER} is not cached here whole" in line
 
 
 @pytest.mark.slow
 def test_data_of_another_revision_in_the_cache_is_not_taken_for_the_pinned(place, offered):
     place.hub.add("datasets", PAPER.data.dataset, offered[1], "e" * 40)
-    fetch(place, "e" * 40)
+    fetch(place, WHOLE, ROWS.format("e" * 40))
     line = refusal(place.run(HF_HUB_OFFLINE="1"), place)
     assert DATA in line
     assert f"is of {'e' * 40}: connect this machine" in line
@@ -237,7 +246,7 @@ def test_data_of_another_revision_in_the_cache_is_not_taken_for_the_pinned(place
 
 @pytest.mark.slow
 def test_rows_that_are_cut_in_the_cache_are_one_line(place):
-    fetch(place, PAPER.data.revision)
+    fetch(place, WHOLE, ROWS.format(PAPER.data.revision))
     (rows,) = (place.folder / "home" / "datasets").rglob("*-train.arrow")
     rows.write_bytes(rows.read_bytes()[:-1000])
     line = refusal(place.run(), place)
