@@ -40,7 +40,7 @@ from benchmarks.models.checks import check_classifier, check_head
 from benchmarks.models.loading import load_finetuned, load_tokenizer
 from benchmarks.plans.run import Run
 from benchmarks.tasks import kinds
-from benchmarks.tasks.data import Source, place_of, read_split
+from benchmarks.tasks.data import Source, check_revision, place_of, read_split
 from benchmarks.tasks.formats import check_rows
 from benchmarks.tasks.kinds.classification import check_text
 from benchmarks.tasks.table import Task, find_task
@@ -220,6 +220,7 @@ def load_test(source: Source, name: str) -> Dataset:
         raise
     except (pa.ArrowException, OSError, ValueError) as error:
         raise SuiteError(f"{place} cannot be read: {' '.join(str(error).split())}") from None
+    check_revision(here, file.split, rows)
     _check(place, file, task, rows)
     table = rows.data.table
     order = np.argsort(np.asarray(table["idx"].to_pylist()), kind="stable")

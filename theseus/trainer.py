@@ -25,10 +25,6 @@ from theseus.library import Theseus
 from theseus.saving import fingerprint
 
 KEY = "theseus"  # in `TrainerState.stateful_callbacks`
-FIND_UNUSED = (
-    "with gradient checkpointing Trainer switches off DDP's search for unused parameters, but a module that was not "
-    "drawn has some: pass ddp_find_unused_parameters=True to TrainingArguments"
-)
 
 
 class TheseusCallback(TrainerCallback):
@@ -48,8 +44,6 @@ class TheseusCallback(TrainerCallback):
     def on_init_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if not any(module is self.theseus.model for module in kwargs["model"].modules()):
             raise TheseusError("the Trainer trains another model: give it model=theseus.model")
-        if args.world_size > 1 and _checkpoints(args, kwargs["model"]) and not args.ddp_find_unused_parameters:
-            raise TheseusError(FIND_UNUSED)
         if args.world_size > 1 and self.theseus.frozen_gradients:
             raise TheseusError("frozen_gradients needs a single process: others would not share these gradients")
         for weight in self._frozen():  # Trainer makes its optimizer after this, of what requires a gradient
@@ -61,7 +55,8 @@ class TheseusCallback(TrainerCallback):
         self._check_optimizer(kwargs["optimizer"])
         for weight in self._frozen():
             weight.requires_grad_(True)
-        self._zero = ZeroGradient(self.theseus) if args.world_size > 1 else None
+        if args.world_size > 1:
+            self._zero = ZeroGradient(self.theseus, every=not _unused_are_found(args, kwargs["model"]))
         if state.global_step:
             self._restore(_kept(state).get(KEY))
 
@@ -148,7 +143,10 @@ def _kept(state: TrainerState) -> dict[str, Any]:
     return kept
 
 
-def _checkpoints(args: TrainingArguments, model: Any) -> bool:
-    """Whether Trainer sees gradient checkpointing. Its names in transformers change from 5.17 to 5.23."""
+def _unused_are_found(args: TrainingArguments, model: Any) -> bool:
+    """Whether DDP searches for weights that a step did not use: as asked for, else unless Trainer sees gradient
+    checkpointing. Its names in transformers change from 5.17 to 5.23."""
+    if args.ddp_find_unused_parameters is not None:
+        return bool(args.ddp_find_unused_parameters)
     asked = getattr(args, "activation_checkpointing", False) or getattr(args, "gradient_checkpointing", False)
-    return bool(asked) or any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
+    return not asked and not any(getattr(module, "gradient_checkpointing", False) for module in model.modules())

@@ -22,7 +22,7 @@ import typer
 
 from benchmarks.base.errors import BAD_INPUT, DONE, FAILED, INTERRUPTED
 from benchmarks.base.folders import lend_folders
-from benchmarks.base.terminal import say
+from benchmarks.base.terminal import quieten_clients, say
 from benchmarks.cli import prepare, results
 from benchmarks.cli.asked import asked
 from benchmarks.cli.results import Json, Results, publish_timing, write_report
@@ -159,6 +159,7 @@ def main() -> None:
 def _run() -> int:
     try:
         lend_folders()
+        quieten_clients()
         code = app(standalone_mode=False)
         sys.stdout.flush()
         return _interrupted() if code == CTRL_C else code or DONE  # typer returns this code for a KeyboardInterrupt

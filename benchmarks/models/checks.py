@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import constants
+from huggingface_hub.errors import OfflineModeIsEnabled
 from transformers import AutoConfig, AutoModel
 
 from benchmarks.base.errors import SuiteError
+from benchmarks.base.hub import check_cached, told
 from benchmarks.models.loading import folder_of, load_finetuned, load_tokenizer, under_a_new_head
 from benchmarks.models.safety import check_folder, check_model_folder
 from benchmarks.models.source import WEIGHTS, EncoderSource
@@ -86,7 +89,13 @@ def fetch(source: EncoderSource, sha256: str | None) -> Path:
     folder = folder_of(source)
     if source.revision is None:
         return folder
+    check_cached(folder, f"encoder {source.name}@{source.revision}")
     if not (folder / WEIGHTS).is_file():
+        if constants.HF_HUB_OFFLINE:  # the client gives a folder that another program has filled in part
+            raise SuiteError(
+                f"encoder {source.name}@{source.revision} {told(OfflineModeIsEnabled(), '')}, or set ENCODER_DIR (for "
+                "an arm's own: arms.NAME.encoder.path)"
+            )
         raise SuiteError(
             f"encoder {source.name}@{source.revision} has no {WEIGHTS} on the hub, and pickled weights are not read: "
             f"`python -m benchmarks convert {source.name}@{source.revision} DIR`, and name DIR as its path"

@@ -18,6 +18,7 @@ from huggingface_hub import snapshot_download
 from safetensors.torch import save_file
 
 from benchmarks.base.errors import SuiteError
+from benchmarks.base.hub import told
 from benchmarks.models.checks import VOCABULARIES
 from benchmarks.models.safety import read_json
 from benchmarks.models.source import WEIGHTS
@@ -69,4 +70,4 @@ def _from_hub(source: str) -> Path:
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=["*.json", "*.txt", PICKLE]))
     except Exception as error:  # the hub client raises a dozen kinds of error
-        raise SuiteError(f"{source} cannot be downloaded: {' '.join(str(error).split())[:200]}") from None
+        raise SuiteError(f"{source} {told(error, ' '.join(str(error).split())[:200])}") from None

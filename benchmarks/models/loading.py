@@ -16,6 +16,7 @@ from transformers import AutoConfig, AutoTokenizer
 from transformers.utils import logging
 
 from benchmarks.base.errors import SuiteError
+from benchmarks.base.hub import told
 from benchmarks.models.source import WEIGHTS, EncoderSource
 from benchmarks.tasks import kinds
 from benchmarks.tasks.table import Task
@@ -51,8 +52,8 @@ def folder_of(source: EncoderSource) -> Path:
     except Exception as error:  # the hub client raises a dozen kinds of error
         line = " ".join(str(error).split())[:200]
         raise SuiteError(
-            f"encoder {source.name}@{source.revision} cannot be downloaded ({line}): "
-            "set ENCODER_DIR (for an arm's own: arms.NAME.encoder.path) to a local save_pretrained folder"
+            f"encoder {source.name}@{source.revision} {told(error, line)}, "
+            "or set ENCODER_DIR (for an arm's own: arms.NAME.encoder.path) to a local save_pretrained folder"
         ) from None
 
 

@@ -29,7 +29,10 @@ def check_folder(folder: Path, name: str, layers: int, sha256: str | None) -> st
         raise SuiteError(f"encoder {name}: {folder} has {text(str(depth), 60)} layers, but the suite says {layers}")
     found = file_digest(folder / WEIGHTS)
     if sha256 is not None and found != sha256:
-        raise SuiteError(f"encoder {name}: {folder / WEIGHTS} has sha256 {found}, but the suite expects {sha256}")
+        raise SuiteError(
+            f"encoder {name}: {folder / WEIGHTS} has sha256 {found}, but the suite expects {sha256}: take the weights "
+            "that it means, or correct its sha256"
+        )
     return found
 
 

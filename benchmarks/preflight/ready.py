@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.base.errors import SuiteError
+from benchmarks.base.hub import stay_offline_if_out_of_reach
 from benchmarks.models.checks import fetch
 from benchmarks.models.source import EncoderSource
 from benchmarks.plans.older_runs import older_runs
@@ -75,6 +76,8 @@ def fetched(plan: Plan, runs: list[Run], say: Say) -> tuple[list[Run], dict[Enco
         return runs, {}
     wanted: dict[str | None, EncoderSource] = {None: plan.encoder}
     wanted |= {run.arm: run.tokenizer for run in runs if run.tokenizer != plan.encoder}
+    if any(encoder.revision for encoder in wanted.values()) or any(run.source.revision for run in runs):
+        stay_offline_if_out_of_reach(say)
     lost, folders = set[str | None](), {}
     for name, source in wanted.items():
         arm = plan.suite.arms[name] if name else None

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from benchmarks.base import machine_cache
 from benchmarks.base.code_hash import hash_of
 from benchmarks.base.errors import SuiteError
+from benchmarks.base.hub import told
 from benchmarks.base.identity import packages
 from benchmarks.demo import tasks as demo
 from benchmarks.tasks import kinds
@@ -153,9 +154,7 @@ def _from_hub(source: Source, split: str) -> Dataset:
         return load_dataset(source.dataset, source.task.name, split=split, revision=source.revision)
     except Exception as error:  # the hub client raises a dozen kinds of error
         line = " ".join(str(error).split())[:200]
-        raise SuiteError(
-            f"{place_of(source, split)} cannot be downloaded ({line}): set GLUE_DIR to a local copy"
-        ) from None
+        raise SuiteError(f"{place_of(source, split)} {told(error, line)}, or set GLUE_DIR to a local copy") from None
 
 
 @lru_cache(maxsize=1)
@@ -171,8 +170,20 @@ def place_of(source: Source, split: str) -> str:
     return f"{source.task.name}: split {split} of {where}"
 
 
+def check_revision(source: Source, split: str, rows: Dataset) -> None:
+    """Raises `SuiteError` for rows of another commit than the pinned one. Where the hub cannot be asked, datasets gives
+    the newest that it has in its cache, with a warning, whatever commit was asked for."""
+    found = {Path(file["filename"]).parent.name for file in rows.cache_files} - {source.revision}
+    if source.folder is None and source.revision is not None and found:
+        raise SuiteError(
+            f"{place_of(source, split)} cannot be had: the hub is out of reach, and what datasets gives from its cache "
+            f"is of {min(found)}: connect this machine, or set GLUE_DIR to a local copy"
+        )
+
+
 def _check(source: Source, split: str, rows: Dataset) -> None:
     task, place = source.task, place_of(source, split)
+    check_revision(source, split, rows)
     wanted = [*task.columns, "label", "idx"]
     missing = [column for column in wanted if column not in rows.column_names]
     if missing:

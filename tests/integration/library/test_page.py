@@ -55,7 +55,7 @@ def adapter(given: dict[str, Any]) -> None:
 
 
 PREPARED = {"Decoders": gpt2, "Sentence embeddings": bi_encoder, "LoRA and other adapters": adapter}
-SLOW = {"torch.compile", "Sentence embeddings", "LoRA and other adapters", "Several GPUs"}
+SLOW = {"torch.compile", "Sentence embeddings", "LoRA and other adapters"}
 
 
 def test_all_sections_but_the_first_stand_on_it():

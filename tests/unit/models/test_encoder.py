@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertForQuestionAnswering, BertModel
 
@@ -53,6 +54,22 @@ def test_a_missing_pooler_belongs_to_the_head_and_is_made_by_the_seed(tmp_path):
     one, two, other = (load_pretrained(source(folder), find_task("rte"), seed, "eager") for seed in (1, 1, 2))
     assert torch.equal(one.bert.pooler.dense.weight, two.bert.pooler.dense.weight)
     assert not torch.equal(one.bert.pooler.dense.weight, other.bert.pooler.dense.weight)
+
+
+@pytest.mark.parametrize("registered", ["XLMRoberta", "Camembert"])
+def test_a_model_that_registers_its_classifier_first_is_an_encoder_too(registered, tmp_path):
+    folder = tiny.save_encoder(tmp_path / "encoder")
+    config = getattr(transformers, f"{registered}Config")(
+        **tiny.SHAPE, num_hidden_layers=4, max_position_embeddings=64, pad_token_id=0
+    )
+    saved = getattr(transformers, f"{registered}ForSequenceClassification")(config)
+    assert next(iter(saved.named_children()))[0] == "classifier"
+    saved.save_pretrained(folder)
+    loaded = load_pretrained(source(folder), find_task("rte"), 7, "eager")
+    assert torch.equal(
+        loaded.roberta.encoder.layer[3].output.dense.weight, saved.roberta.encoder.layer[3].output.dense.weight
+    )
+    assert not torch.equal(loaded.classifier.dense.weight, saved.classifier.dense.weight)
 
 
 def test_a_head_saved_with_the_encoder_is_left_behind_even_where_it_fits(tmp_path):
