@@ -108,7 +108,14 @@ def _own_tasks(tree: dict[str, Any], path: Path) -> None:
     for section in sections.values():
         own = section.get("own") if isinstance(section, dict) else None
         if isinstance(own, dict):
-            own |= {key: os.path.abspath(path.parent / own[key]) for key in PATHS if isinstance(own.get(key), str)}
+            own |= {key: _absolute(own[key], path) for key in PATHS if isinstance(own.get(key), str)}
+
+
+def _absolute(given: str, suite: Path) -> str:
+    """A data file's path, which a suite file gives from its own folder, or from a folder that `$VARIABLE` names. Where
+    the variable is not set it stays in the path, and the task's data is asked for by that name."""
+    found = os.path.expandvars(given)
+    return found if found.startswith("$") else os.path.abspath(suite.parent / found)
 
 
 def _without_arms(sections: dict[str, Any]) -> dict[str, Any]:

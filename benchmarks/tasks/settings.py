@@ -41,7 +41,7 @@ class OwnData(Config):
     """The task's name in the report. Default: NAME."""
     train: str | None = None
     """The training file: `.csv`, `.tsv`, `.jsonl` (or `.json`, one object a line) or `.parquet`, relative to the suite
-    file's folder."""
+    file's folder or below a variable: `"$DATA_DIR/train.parquet"`."""
     dev: str | None = None
     """The dev file. Without it `dev_share` of the training file becomes dev."""
     dev_share: Annotated[float, Field(gt=0, le=0.5)] = 0.1

@@ -82,6 +82,8 @@ def _task(name: str, own: OwnData, facts: Facts) -> Task:
 def _files(own: OwnData) -> _Given:
     paths = {split: Path(given) for split, given in ((TRAIN, own.train), (DEV, own.dev)) if given}
     for path in paths.values():
+        if str(path).startswith("$"):
+            raise SuiteError(f"{path}: set {path.parts[0].strip('${}')} to the folder that holds it")
         check_size(path, DATA, "data file")
     digests = {split: file_digest(path) for split, path in paths.items()}
     names = {split: [path.suffix.lower(), digests[split]] for split, path in paths.items()}

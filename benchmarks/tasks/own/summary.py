@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmarks.tasks.data import TRAIN, Source, load_splits
@@ -30,13 +31,19 @@ def summary(source: Source) -> str:
 
 
 def _texts(task: Task, rows: Dataset) -> list[tuple[str, ...]]:
-    return list(zip(*(rows.data[column].to_pylist() for column in task.columns), strict=True))
+    columns = [rows.data[column].to_pylist() for column in task.columns]
+    return [
+        tuple(" ".join(part) if isinstance(part, list) else part for part in row) for row in zip(*columns, strict=True)
+    ]
 
 
 def _labels(task: Task, rows: Dataset) -> str:
-    """Examples by label, or the range of the scores."""
-    if task.regression:
-        low, high = (value.as_py() for value in pc.min_max(rows.data["label"]).values())
+    """Examples (or words) by label, or the range of the scores."""
+    labels = rows.data["label"]
+    if pa.types.is_list(labels.type):
+        labels = pc.list_flatten(labels)
+    if pa.types.is_floating(labels.type):
+        low, high = (value.as_py() for value in pc.min_max(labels).values())
         return f"scores {low:g} to {high:g}"
-    counts = Counter(rows.data["label"].to_pylist())
+    counts = Counter(labels.to_pylist())
     return listed(tuple(f"{name} {counts[i]:,}" for i, name in enumerate(task.labels)))
