@@ -15,12 +15,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast
+from typing import cast, get_args
 
 from pydantic import ValidationError
 
 from benchmarks.base.config import first_line
-from benchmarks.base.errors import SuiteError
+from benchmarks.base.errors import SuiteError, nearest
 from benchmarks.models.encoder import find_encoder
 from benchmarks.models.safety import check_model_folder
 from benchmarks.models.standard import merged
@@ -28,7 +28,7 @@ from benchmarks.suites.file import available
 from benchmarks.suites.suite import load_suite
 from benchmarks.tasks.data import TRAIN
 from benchmarks.tasks.own.columns import label_column, text_columns
-from benchmarks.tasks.own.facts import Facts
+from benchmarks.tasks.own.facts import Facts, Kind
 from benchmarks.tasks.own.files import read_file
 from benchmarks.tasks.own.source import own_source
 from benchmarks.tasks.settings import OwnData
@@ -125,10 +125,12 @@ def new_suite(file: Path, wanted: Wanted) -> str:
 
 
 def _own(wanted: Wanted) -> OwnData:
+    if wanted.kind not in (None, *get_args(Kind)):
+        raise SuiteError(f"--kind {wanted.kind}: {nearest(str(wanted.kind), get_args(Kind))}")
     rows = read_file(wanted.data, wanted.data.name)
     label = label_column(rows, wanted.label)
     columns = text_columns(rows, wanted.text, label)
-    kind = cast(Literal["classification", "regression"] | None, wanted.kind)
+    kind = cast(Kind | None, wanted.kind)
     dev = os.path.abspath(wanted.dev) if wanted.dev else None
     try:
         return OwnData(train=os.path.abspath(wanted.data), dev=dev, kind=kind, columns=columns, label=label)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
 from benchmarks.base.config import Config
+from benchmarks.tasks.own.facts import Kind
+from benchmarks.tasks.table import Score
 from results.format import limits
 
 Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
@@ -29,7 +31,7 @@ class Data(Config):
 class OwnData(Config):
     """A task of your own, from files or from a data set on the hub. An empty table names a built-in task."""
 
-    kind: Literal["classification", "regression"] | None = None
+    kind: Kind | None = None
     """Default: by the labels. Text and up to 20 different whole numbers are classes; numbers with decimals are
     scores."""
     title: Annotated[str, Field(min_length=1, max_length=60)] | None = None
@@ -60,7 +62,7 @@ class OwnData(Config):
     labels: Annotated[list[Name], Field(min_length=2, max_length=limits.OUTPUTS)] | None = None
     """Names of the classes in the order of their ids; the file may hold either. Default: the different values in the
     training data, sorted."""
-    score: Literal["accuracy", "matthews_correlation", "f1_accuracy", "pearson_spearman"] | None = None
+    score: Score | None = None
     """Default: `"accuracy"` of classes, `"pearson_spearman"` of scores. `"f1_accuracy"` and `"matthews_correlation"`
     are for two classes."""
     scale: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
@@ -106,7 +108,7 @@ class OwnData(Config):
             raise ValueError(f"score = {self.score} is for two classes, not {len(self.labels)}: take accuracy")
 
     @property
-    def stated_kind(self) -> str | None:
+    def stated_kind(self) -> Kind | None:
         """The kind, if the settings leave no other."""
         if self.kind:
             return self.kind

@@ -25,14 +25,13 @@ from benchmarks.base.identity import packages
 from benchmarks.tasks.data import TRAIN, Source, fingerprint, split_file
 from benchmarks.tasks.own.checks import check_splits, check_texts
 from benchmarks.tasks.own.facts import Facts
-from benchmarks.tasks.own.files import Rows, of_dataset, read_file
+from benchmarks.tasks.own.files import Rows, check_file, of_dataset, read_file
 from benchmarks.tasks.own.held_out import dev_rows
 from benchmarks.tasks.own.labels import encoded, find_labels
 from benchmarks.tasks.settings import OwnData
 from benchmarks.tasks.table import Score, Task
 from results.format.errors import UserError
 from results.format.files import replace_text
-from results.format.limits import DATA, check_size
 from results.format.untrusted import file_digest
 
 DEV = "validation"
@@ -81,7 +80,7 @@ def _task(name: str, own: OwnData, facts: Facts) -> Task:
 def _files(own: OwnData) -> _Given:
     paths = {split: Path(given) for split, given in ((TRAIN, own.train), (DEV, own.dev)) if given}
     for path in paths.values():
-        check_size(path, DATA, "data file")
+        check_file(path)
     digests = {split: file_digest(path) for split, path in paths.items()}
     names = {split: [path.suffix.lower(), digests[split]] for split, path in paths.items()}
     read = {split: _reading(path, digests[split]) for split, path in paths.items()}
