@@ -38,7 +38,7 @@ def _is_unicode(value: str) -> bool:
     return True
 
 
-def check_splits(
+def split_warnings(
     own: OwnData,
     labels: Labels,
     rows: Mapping[str, Rows],

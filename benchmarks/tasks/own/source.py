@@ -23,7 +23,7 @@ from benchmarks.base.code_hash import hash_of
 from benchmarks.base.errors import SuiteError
 from benchmarks.base.identity import packages
 from benchmarks.tasks.data import TRAIN, Source, fingerprint, split_file
-from benchmarks.tasks.own.checks import check_splits, check_texts
+from benchmarks.tasks.own.checks import check_texts, split_warnings
 from benchmarks.tasks.own.facts import Facts
 from benchmarks.tasks.own.files import Rows, check_file, of_dataset, read_file
 from benchmarks.tasks.own.held_out import dev_rows
@@ -122,7 +122,7 @@ def _convert(name: str, own: OwnData, given: _Given, folder: Path) -> None:
     if held_out:
         rows[DEV], values[DEV] = rows[TRAIN], values[TRAIN]
         chosen[TRAIN], chosen[DEV] = dev_rows(own, rows[TRAIN], values[TRAIN] if labels.labels else [])
-    warnings = check_splits(own, labels, rows, values, chosen)
+    warnings = split_warnings(own, labels, rows, values, chosen)
     kind = pa.int64() if labels.labels else pa.float32()
     (folder / name).mkdir()
     for split, numbers in chosen.items():
