@@ -19,18 +19,19 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from benchmarks.base.config import first_line
-from benchmarks.base.errors import SuiteError
+from benchmarks.base.errors import SuiteError, nearest
 from benchmarks.models.encoder import find_encoder
 from benchmarks.models.safety import check_model_folder
 from benchmarks.models.standard import merged
 from benchmarks.suites.file import available
 from benchmarks.suites.suite import load_suite
+from benchmarks.tasks import kinds
 from benchmarks.tasks.data import TRAIN
 from benchmarks.tasks.own.columns import label_column, text_columns
 from benchmarks.tasks.own.facts import Facts
 from benchmarks.tasks.own.files import read_file
 from benchmarks.tasks.own.source import own_source
-from benchmarks.tasks.settings import OwnData
+from benchmarks.tasks.settings import REGRESSION, OwnData
 from benchmarks.tasks.table import TASKS
 
 SEEN = 20_000  # training examples that a run should see, at most in `MOST` epochs
@@ -124,12 +125,17 @@ def new_suite(file: Path, wanted: Wanted) -> str:
 
 
 def _own(wanted: Wanted) -> OwnData:
+    known = (*kinds.names(), REGRESSION)
+    if wanted.kind not in (None, *known):
+        raise SuiteError(f"--kind {wanted.kind}: {nearest(str(wanted.kind), known)}")
     rows = read_file(wanted.data, wanted.data.name)
     label = label_column(rows, wanted.label)
     columns = text_columns(rows, wanted.text, label)
+    lists = isinstance(rows.columns[label][0], list)
+    kind = wanted.kind or ("token-classification" if lists else None)
     dev = os.path.abspath(wanted.dev) if wanted.dev else None
     try:
-        return OwnData(train=os.path.abspath(wanted.data), dev=dev, kind=wanted.kind, columns=columns, label=label)
+        return OwnData(train=os.path.abspath(wanted.data), dev=dev, kind=kind, columns=columns, label=label)
     except ValidationError as error:
         raise SuiteError(first_line(error)) from None
 
@@ -166,9 +172,9 @@ def _task(file: Path, wanted: Wanted, own: OwnData, facts: Facts) -> Iterator[st
         yield f"dev = {_toml(_relative(wanted.dev, file))} # scored, never trained on"
     else:
         yield "dev_share = 0.1 # of the file becomes dev: scored, never trained on"
-    yield f"columns = {_toml(own.columns)} # the text, or a pair of texts"
+    yield f"columns = {_toml(own.columns)} # the text, a pair of texts, or the list of words"
     yield f"label = {_toml(own.label)} # the column with the label"
-    yield f"kind = {_toml(facts.kind)} # or {'regression' if facts.labels else 'classification'}"
+    yield f"kind = {_toml(facts.kind)} # there are: {', '.join((*kinds.names(), REGRESSION))}"
     if 0 < len(facts.labels) <= NAMED:
         yield f"labels = {_toml(list(facts.labels))} # in id order"
     yield f"score = {_toml(facts.score)} # what the report compares"

@@ -11,13 +11,16 @@ from benchmarks.base.errors import SuiteError
 from benchmarks.tasks.own.files import Rows
 from results.format.untrusted import text
 
-LABELS = ("label", "labels", "class", "category", "target", "intent", "topic", "sentiment", "score", "rating", "y")
+LABELS = (
+    "label", "labels", "class", "category", "target", "intent", "topic", "sentiment", "score", "rating", "y", "tags",
+    "ner_tags", "pos_tags", "upos",
+)  # fmt: skip
 PAIRS = (
     ("sentence1", "sentence2"), ("premise", "hypothesis"), ("question1", "question2"), ("question", "sentence"),
     ("text1", "text2"), ("text_a", "text_b"), ("sentence_a", "sentence_b"), ("sentence_A", "sentence_B"),
     ("query", "passage"),
 )  # fmt: skip
-TEXTS = ("text", "sentence", "content", "review", "comment", "question", "message", "utterance")
+TEXTS = ("text", "tokens", "words", "sentence", "content", "review", "comment", "question", "message", "utterance")
 LOOKED_AT = 200  # rows
 
 
@@ -53,9 +56,12 @@ def text_columns(rows: Rows, given: Sequence[str], label: str) -> list[str]:
 
 
 def _has_words(values: Sequence[object]) -> bool:
-    """Whether most values are texts of several words."""
+    """Whether most values are texts of several words, or lists of words."""
     seen = values[:LOOKED_AT]
-    return sum(isinstance(value, str) and len(value.split()) > 1 for value in seen) > len(seen) / 2
+    words = [
+        len(value.split() if isinstance(value, str) else value) for value in seen if isinstance(value, (str, list))
+    ]
+    return sum(count > 1 for count in words) > len(seen) / 2
 
 
 def _known(rows: Rows) -> str:

@@ -81,7 +81,7 @@ def read_file(path: Path, place: str, digest: str | None = None) -> Rows:
     or whose sha256 is not `digest`."""
     if path.suffix.lower() not in READERS:
         raise SuiteError(f"{place}: data is read from {', '.join(READERS)} files: convert it to one of these")
-    limits.check_size(path, limits.DATA, "data file")
+    check_file(path)
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -92,6 +92,13 @@ def read_file(path: Path, place: str, digest: str | None = None) -> Rows:
     if not len(rows):
         raise SuiteError(f"{place} has no rows")
     return rows
+
+
+def check_file(path: Path) -> None:
+    """Raises an error for a file that is missing, not a plain file, or too large."""
+    if not path.is_file():
+        raise SuiteError(f"{path} is missing or not a plain file: correct the path")
+    limits.check_size(path, limits.DATA, "data file")
 
 
 def _text(data: bytes, place: str) -> str:

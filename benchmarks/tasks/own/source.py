@@ -26,14 +26,13 @@ from benchmarks.tasks import kinds
 from benchmarks.tasks.data import TRAIN, Source, fingerprint, split_file
 from benchmarks.tasks.own.checks import check_splits
 from benchmarks.tasks.own.facts import Facts
-from benchmarks.tasks.own.files import Part, Rows, of_dataset, read_file
+from benchmarks.tasks.own.files import Part, Rows, check_file, of_dataset, read_file
 from benchmarks.tasks.own.held_out import dev_rows
 from benchmarks.tasks.own.labels import Labels
 from benchmarks.tasks.settings import OwnData
 from benchmarks.tasks.table import Task
 from results.format.errors import UserError
 from results.format.files import replace_text
-from results.format.limits import DATA, check_size
 from results.format.untrusted import file_digest
 
 DEV = "validation"
@@ -84,7 +83,7 @@ def _files(own: OwnData) -> _Given:
     for path in paths.values():
         if str(path).startswith("$"):
             raise SuiteError(f"{path}: set {path.parts[0].strip('${}')} to the folder that holds it")
-        check_size(path, DATA, "data file")
+        check_file(path)
     digests = {split: file_digest(path) for split, path in paths.items()}
     names = {split: [path.suffix.lower(), digests[split]] for split, path in paths.items()}
     read = {split: _reading(path, digests[split]) for split, path in paths.items()}
