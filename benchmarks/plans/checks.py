@@ -108,7 +108,8 @@ def counts(method: Method, encoder: EncoderSource, suite_encoder: EncoderSource,
     kind, outputs = head
     configs = [_config(source, outputs) for source in (encoder, suite_encoder)]
     with torch.device("meta"):
-        own, deep = (getattr(transformers, kinds.find(kind).model_class).from_config(config) for config in configs)
+        head_class = getattr(transformers, kinds.find(kind).model_class)
+        own, deep = (head_class.from_config(config, dtype=torch.float32) for config in configs)  # as a run loads it
         model = method.build(Given(lambda: deep, lambda: own, modules, 0, 1000))
         held = {id(parameter): parameter.numel() for parameter in method.parameters(model)}
         sizes = {part: sum(p.numel() for p in found) for part, found in parameters_by_part(own).items()}

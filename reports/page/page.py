@@ -154,6 +154,7 @@ def _context(found: Findings, output: Path) -> dict[str, Any]:
         **_failures(found),
         "intervals": sum(d.low is not None for d in found.differences),
         "joint_intervals": sum(d.low is not None and d.basis != "seeds" for d in found.differences),
+        "stored": bool(found.answers),
         "figures": _figures(found, grid),
         "costs": sections.costs(found),
         "selections": sections.selections(found),

@@ -25,6 +25,8 @@ from transformers import (
 from benchmarks.models.loading import load_pretrained, load_tokenizer
 from benchmarks.plans.planner import make_plan
 from benchmarks.preflight import token_facts
+from benchmarks.preflight.step_probe import _batch
+from benchmarks.preflight.token_facts import facts_of
 from benchmarks.runs import execute as executing
 from benchmarks.runs.execute import execute
 from benchmarks.runs.store import Store
@@ -132,6 +134,15 @@ def test_a_hostile_tokenizer_is_one_line(
         said = refused(capfd, command, suite)
         assert "the tokenizer of encoder tiny" in said
         assert message in said
+
+
+def test_the_first_step_takes_one_batch_of_the_longest_example_and_not_the_split(suite: Path) -> None:
+    """A selection of a data set's rows has the table of all rows behind it."""
+    run = make_plan(load_suite(str(suite))).runs[0]
+    facts = facts_of([run], run.device)[run.task.name, run.tokenizer.hash]
+    tokens = _batch(run, facts, run.tokenizer)
+    assert len(tokens) == run.training.batch_size < len(load_splits(run.source)[facts.split])
+    assert set(tokens.lengths[:-1].tolist()) == {facts.longest}
 
 
 @pytest.mark.slow
