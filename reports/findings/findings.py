@@ -17,7 +17,8 @@ from reports.claims.contrasts import Contrasted, contrasts, family
 from reports.claims.decisions import Decision, Key, all_decisions
 from reports.claims.paper_numbers import Column
 from reports.claims.reruns import Rerun, reruns
-from reports.claims.verdicts import Absent, Verdict, judged, verdicts
+from reports.claims.verdict import Absent, Verdict
+from reports.claims.verdicts import judged, verdicts
 from reports.findings.across_tasks import Group, across_tasks
 from reports.findings.environment import Environment, environment
 from reports.findings.main_table import MainTable, main_table

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from reports.claims.verdicts import Absent, Claim, Part, Verdict
+from reports.claims.verdict import Absent, Claim, Part, Verdict
 from reports.statistics.significance import ALPHA, smallest_p
 from reports.words import csv_text, listed, plain_cell, signed
 from results.format.published_numbers import TASKS
