@@ -68,7 +68,7 @@ class TokenClassification(Summed):
         if task.score == "entity_f1" and (odd := [name for name in task.labels if not _is_tag(name)]):
             raise SuiteError(f"{place}: {odd[0]!r} is not a tag of entities: O, or B-, I-, E- or S- and the type")
 
-    def encode(self, tokenizer: Any, task: Task, rows: Any, max_length: int) -> Tokens:
+    def encode(self, tokenizer: Any, task: Task, rows: Any, max_length: int, train: bool = False) -> Tokens:
         sentences, labels = (rows.data[column].to_pylist() for column in (*task.columns, "label"))
         ids, firsts = _encoded(tokenizer, task, sentences, max_length)
         flat = torch.full((sum(map(len, ids)),), IGNORED)
