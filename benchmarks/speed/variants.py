@@ -97,9 +97,10 @@ def compare(reference: Runner, runner: Runner, batches: Sequence[Inputs]) -> Var
     """Run both on every batch."""
     pairs = [(reference.logits(inputs), runner.logits(inputs)) for inputs in batches]
     wanted, found = (np.concatenate(side) for side in zip(*pairs, strict=True))
+    examples = sum(len(inputs["input_ids"]) for inputs in batches)
     classes = reference.objective.classes and wanted.shape[1] > 1
     equal = float(np.mean(wanted.argmax(1) == found.argmax(1))) if classes else None
-    return VariantAgreement(float(np.abs(wanted - found).max()), float(np.abs(wanted).max()), equal, len(wanted))
+    return VariantAgreement(float(np.abs(wanted - found).max()), float(np.abs(wanted).max()), equal, examples)
 
 
 class Workshop:

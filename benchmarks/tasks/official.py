@@ -28,8 +28,10 @@ LABELS = {
 def other_counts(task: str, split: str, labels: Iterable[int]) -> str | None:
     """What differs from the official split, or None. Swapped labels would train, and score, without a word."""
     official = LABELS.get((task, split))
+    if official is None:  # of other kinds of task too, whose labels are lists
+        return None
     counts = Counter(labels)
-    if official is None or all(counts[label] == count for label, count in enumerate(official)):
+    if all(counts[label] == count for label, count in enumerate(official)):
         return None
     found = ", ".join(f"{counts[label]:,}" for label in range(len(official)))
     return f"examples by label are {found}, in the official split {', '.join(f'{count:,}' for count in official)}"
