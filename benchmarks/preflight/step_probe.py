@@ -69,7 +69,7 @@ def _batch(run: Run, facts: TokenFacts, encoder: EncoderSource) -> Tokens:
 
 def _tokens(run: Run, encoder: EncoderSource, rows: Any) -> Tokens:
     own = Dataset.from_dict(rows.to_dict(), features=rows.features)  # selecting rows leaves the table behind them whole
-    tokens: Tokens = kinds.find(run.task.kind).encode(tokenizer_of(encoder), run.task, own, run.max_length, True)
+    tokens: Tokens = kinds.find(run.task.kind).encode(tokenizer_of(encoder), run.task, own, run.max_length, train=True)
     return tokens
 
 
