@@ -61,6 +61,8 @@ class Objective(ABC):
 
     per_token: ClassVar[bool] = False
     """Whether an output is a row a token instead of a row an example."""
+    classes: ClassVar[bool] = True
+    """Whether each row of outputs is a choice of one: its largest is the answer."""
 
     def logits(self, output: Any) -> torch.Tensor:
         """The model's outputs (batch, outputs), or (batch, length, outputs) if they are per token."""

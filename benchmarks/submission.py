@@ -36,13 +36,13 @@ from benchmarks.base.errors import SuiteError, nearest
 from benchmarks.machine import device as devices
 from benchmarks.machine.device import resolve
 from benchmarks.machine.settings import Device
-from benchmarks.models.checks import check_classifier, check_head
+from benchmarks.models.checks import check_class, check_head
 from benchmarks.models.loading import load_finetuned, load_tokenizer
 from benchmarks.plans.run import Run
 from benchmarks.tasks import kinds
 from benchmarks.tasks.data import Source, check_revision, place_of, read_split
 from benchmarks.tasks.formats import check_rows
-from benchmarks.tasks.kinds.classification import check_text
+from benchmarks.tasks.kind import check_text
 from benchmarks.tasks.table import Task, find_task
 from benchmarks.training.forward import logits
 from results.format.errors import UserError
@@ -256,7 +256,7 @@ def _check(place: str, file: ServerFile, task: Task, rows: Dataset) -> None:
 
 def _load_classifier(folder: Path, task: Task, device: Device) -> Any:
     place = f"{task.name}: the model in {folder}"
-    check_classifier(folder, place)
+    check_class(folder, place)
     try:
         model = load_finetuned(folder, device.attention)
     except Exception as error:  # transformers raises OSError, ValueError, KeyError and RuntimeError

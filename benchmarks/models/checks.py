@@ -17,18 +17,21 @@ from benchmarks.base.hub import check_cached, told
 from benchmarks.models.loading import folder_of, load_finetuned, load_tokenizer, under_a_new_head
 from benchmarks.models.safety import check_folder, check_model_folder
 from benchmarks.models.source import WEIGHTS, EncoderSource
+from benchmarks.tasks import kinds
 from benchmarks.tasks.table import Task
 from results.format.errors import UserError
 from theseus import find_blocks
 
 
-def check_classifier(folder: Path, place: str) -> None:
-    """Refuse a model that was saved without a classifier, such as a SQuAD model (docs/fidelity.md, trap 13): if the
-    widths fit, transformers would silently add a random head. Raises `SuiteError`."""
+def check_class(folder: Path, place: str, kind: str = kinds.CLASSIFICATION) -> None:
+    """Refuse a model that was saved with another head, such as a SQuAD model for a classifier (docs/fidelity.md, trap
+    13): if the widths fit, transformers would silently add a random head. Raises `SuiteError`."""
     listed = check_model_folder(folder, place).get("architectures") or []
     saved = [str(name) for name in listed] if isinstance(listed, list) else []
-    if not any(name.endswith("ForSequenceClassification") for name in saved):
-        raise SuiteError(f"{place} was saved as {', '.join(saved) or 'an unknown class'}: give a fine-tuned classifier")
+    wanted = kinds.find(kind).model_class.removeprefix("AutoModel")
+    if not any(name.endswith(wanted) for name in saved):
+        what = "classifier" if kind == kinds.CLASSIFICATION else f"model of class ...{wanted}"
+        raise SuiteError(f"{place} was saved as {', '.join(saved) or 'an unknown class'}: give a fine-tuned {what}")
 
 
 VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model")
@@ -44,7 +47,7 @@ def check_predecessor(folder: str, task: Task, source: EncoderSource) -> str:
     place = f"predecessor for {task.name} in {folder}"
     if not (path / "config.json").is_file():
         raise SuiteError(f"predecessor for {task.name}: {folder} is not a save_pretrained folder with {WEIGHTS}")
-    check_classifier(path, place)
+    check_class(path, place, task.kind)
     try:
         config = AutoConfig.from_pretrained(path, trust_remote_code=False)
         own = dict(source.shape)
@@ -59,7 +62,7 @@ def check_predecessor(folder: str, task: Task, source: EncoderSource) -> str:
             raise SuiteError(f"{place} has {name} {getattr(config, name)}, but the suite's encoder has {own[name]}")
     check_head(config, task, place)
     try:
-        load_finetuned(path, "eager")
+        load_finetuned(path, "eager", task.kind)
     except UserError:
         raise
     except Exception as error:  # as in `check_loadable`
@@ -74,12 +77,13 @@ def finetuned_hash(folder: Path) -> str:
 
 def check_head(config: Any, task: Task, place: str) -> None:
     """Refuse a head whose width is not the task's, or whose labels have another order. Raises `SuiteError`."""
-    if config.num_labels != task.outputs:
-        raise SuiteError(f"{place} has a head of {config.num_labels} outputs, but the task needs {task.outputs}")
+    outputs = kinds.find(task.kind).outputs(task)
+    if config.num_labels != outputs:
+        raise SuiteError(f"{place} has a head of {config.num_labels} outputs, but the task needs {outputs}")
     names = [config.id2label.get(i) for i in range(task.outputs)]
     said = [str(name).lower() for name in names]  # POSITIVE is positive
     generic = [f"label_{i}" for i in range(task.outputs)]
-    if not task.regression and said not in ([label.lower() for label in task.labels], generic):
+    if task.labels and said not in ([label.lower() for label in task.labels], generic):
         raise SuiteError(f"{place} orders its labels {names}, but the task's order is {list(task.labels)}")
 
 

@@ -56,7 +56,7 @@ def check_trainable(
     `encoder`: the arm's start. `declared`: the suite's own count, without the head. An encoder on the hub is counted at
     the shape that the suite gives; without a shape nothing is checked.
     """
-    head = task.kind, task.outputs
+    head = task.kind, kinds.find(task.kind).outputs(task)
     count = _counts(type(method), method.model_dump_json(), encoder, suite_encoder, head, modules)
     if count is None:
         return

@@ -75,19 +75,25 @@ def _tokens(run: Run) -> int:
     return (run.task.train_rows + sum(run.task.dev.values())) * (_length(run) * PER_TOKEN + PER_EXAMPLE)
 
 
+def _width(run: Run) -> int:
+    """Outputs of the head."""
+    found: int = kinds.find(run.task.kind).outputs(run.task)
+    return found
+
+
 def _outputs(run: Run, hidden: int) -> int:
     row = 0
     for output in run.outputs:
         logits = output.what == "logits"
         rows = _length(run) if output.tokens == "all" or (logits and kinds.find(run.task.kind).per_token) else 1
-        row += rows * FLOAT * (run.task.outputs if logits else hidden)
+        row += rows * FLOAT * (_width(run) if logits else hidden)
     return training_examples(run.task, run.held_out) * row
 
 
 def _prediction(run: Run) -> int:
     """Bytes of an example in predictions.parquet."""
     rows = _length(run) if kinds.find(run.task.kind).per_token else 1
-    return PER_PREDICTION + rows * FLOAT * run.task.outputs
+    return PER_PREDICTION + rows * FLOAT * _width(run)
 
 
 def _inputs(run: Run, folders: Folders) -> int:

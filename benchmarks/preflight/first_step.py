@@ -19,6 +19,7 @@ from benchmarks.machine.device import Machine
 from benchmarks.machine.workers import WorkerDied, side_by_side
 from benchmarks.plans.run import Plan, Run
 from benchmarks.preflight.token_facts import TokenFacts
+from benchmarks.tasks import kinds
 
 KIND = "first-step"
 Facts = Mapping[tuple[str, str], TokenFacts]  # by task and tokenizer
@@ -90,7 +91,12 @@ def _key(run: Run, brought: Run | None, machine: Machine) -> dict[str, Any]:
         "batch": [training.batch_size, training.micro_batches, training.length_groups],
         "device": machine.device.model_dump(mode="json"), "machine": [machine.name, machine.class_],
         "encoders": [started.hash, run.suite_encoder.hash], "start": run.start is not None,
-        "task": [run.task.kind, run.task.outputs, run.task.regression, len(run.task.columns)],
+        "task": [
+            run.task.kind,
+            kinds.find(run.task.kind).outputs(run.task),
+            run.task.regression,
+            len(run.task.columns),
+        ],
         "kept": run.keep_successor,
         "brought": [brought.config.finetuned, run.source.fingerprint] if brought else None,
         "code": code_hash(run.method, run.task.kind), "packages": packages(("torch", "transformers", "tokenizers")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from benchmarks.models.loading import load_tokenizer
 from benchmarks.models.source import EncoderSource
 from benchmarks.runs.tensor_cache import stored
 from benchmarks.tasks import kinds
-from benchmarks.tasks.data import Source, load_splits
+from benchmarks.tasks.data import TRAIN, Source, load_splits
 from benchmarks.tasks.tokens import Tokens
 from benchmarks.training.state import Create
 
@@ -25,15 +26,18 @@ def tokenise(encoder: EncoderSource, source: Source, max_length: int, cache: Pat
 
     `cache`: a folder that keeps them for all workers.
     """
+    kind = kinds.find(source.task.kind)
     if encoder.random or cache is None:
-        tokenizer, kind = tokenizer_of(encoder), kinds.find(source.task.kind)
+        tokenizer = tokenizer_of(encoder)
         return {
-            split: kind.encode(tokenizer, source.task, rows, max_length) for split, rows in load_splits(source).items()
+            split: kind.encode(tokenizer, source.task, rows, max_length, train=split == TRAIN)
+            for split, rows in load_splits(source).items()
         }
     key = tokens_key(encoder, source, max_length)
     arrays = stored(cache, "tokens", key, lambda create: _keep(tokenise(encoder, source, max_length), create)).arrays
     splits = sorted({name.rpartition("-")[0] for name in arrays})
-    return {split: _kept(split, arrays, source.task.kind) for split in splits}
+    rows = load_splits(source) if kind.reads_rows else {}
+    return {split: _kept(split, arrays, source.task.kind, rows.get(split)) for split in splits}
 
 
 def tokens_key(encoder: EncoderSource, source: Source, max_length: int) -> dict[str, Any]:
@@ -50,12 +54,12 @@ def tokens_key(encoder: EncoderSource, source: Source, max_length: int) -> dict[
     }
 
 
-_ARRAYS = ("ids", "types", "offsets", "labels", "idx")
+_ARRAYS = ("ids", "types", "offsets", "labels", "idx", "spans")
 
 
-def _kept(split: str, arrays: dict[str, torch.Tensor], kind: str) -> Tokens:
+def _kept(split: str, arrays: dict[str, torch.Tensor], kind: str, rows: Any) -> Tokens:
     own: dict[str, Any] = {name: arrays.get(f"{split}-{name}") for name in _ARRAYS}
-    return Tokens(**own, pad_id=int(arrays[f"{split}-pad_id"]), kind=kind)
+    return Tokens(**own, pad_id=int(arrays[f"{split}-pad_id"]), kind=kind, rows=rows)
 
 
 def _keep(splits: dict[str, Tokens], create: Create) -> None:
@@ -75,6 +79,7 @@ def tokenizer_of(encoder: EncoderSource) -> Any:
 class WordHash:
     """The tokenizer of a random encoder, for dry runs only: one id per word, [CLS] 1, [SEP] 2."""
 
+    is_fast = True  # it knows the place of each word in the text
     pad_token_id = 0
     unk_token = "[UNK]"
 
@@ -83,20 +88,29 @@ class WordHash:
 
     def __call__(self, *texts: Any, max_length: int | None = None, **_: Any) -> HashedWords:
         """`texts`: columns of texts, or of lists of words."""
-        ids, types = [], []
+        ids, types, places = [], [], []
         for parts in zip(*texts, strict=True):
-            row, kind = [1], [0]
+            row, kind, spans = [1], [0], [(0, 0)]
             for segment, part in enumerate(parts):
                 given = part.split() if isinstance(part, str) else part
                 words = [3 + sum(word.encode()) % (self.vocabulary - 3) for word in given] + [2]
                 row, kind = row + words, kind + [segment] * len(words)
+                spans += [found.span() for found in re.finditer(r"\S+", part)] if isinstance(part, str) else []
+                spans.append((0, 0))
             ids.append(row[:max_length])
             types.append(kind[:max_length])
-        return HashedWords({"input_ids": ids, "token_type_ids": types})
+            places.append(spans)
+        return HashedWords({"input_ids": ids, "token_type_ids": types, "offset_mapping": places})
 
 
-class HashedWords(dict[str, list[list[int]]]):
-    """What `WordHash` gives; of one text an example, `word_ids` knows the word of each token."""
+class HashedWords(dict[str, Any]):
+    """What `WordHash` gives; of one text an example, `word_ids` knows the word of each token, and of texts
+    `offset_mapping` its characters."""
+
+    def sequence_ids(self, row: int) -> list[int | None]:
+        """The text of each token of an example; None for [CLS] and [SEP]."""
+        pairs = zip(self["input_ids"][row], self["token_type_ids"][row], strict=True)
+        return [text if word > 2 else None for word, text in pairs]
 
     def word_ids(self, row: int) -> list[int | None]:
         """The word of each token of an example; None for [CLS] and [SEP]."""

@@ -134,19 +134,19 @@ class Subjects:
 
     def dev_score(self, runner: Runner, device: str) -> tuple[float, int]:
         """The task's score (0 to 100), and the number of examples: all of dev or a sample of `SCORED` a split."""
-        logits, samples = {}, {}
+        kind, logits, samples, examples = kinds.find(self.run.task.kind), {}, {}, 0
         for split, tokens in self.splits.items():
-            sample = torch.randperm(len(tokens), generator=torch.Generator().manual_seed(2))[:SCORED].sort().values
-            some = tokens.select(sample)
+            number = torch.unique_consecutive(tokens.idx, return_inverse=True)[1]  # a question may have several windows
+            sample = torch.randperm(int(number[-1]) + 1, generator=torch.Generator().manual_seed(2))[:SCORED]
+            some = tokens.select(torch.isin(number, sample).nonzero().flatten())
             rows_of = len(some.ids) if some.by_token(LOGITS) else len(some)
-            found = np.zeros((rows_of, self.run.task.outputs), dtype=np.float32)
+            found = np.zeros((rows_of, kind.outputs(self.run.task)), dtype=np.float32)
             for rows, inputs in evaluation_batches(some, device):
-                values = runner.logits(self._typed(inputs))
-                words = inputs["attention_mask"].bool().cpu().numpy()
-                found[some.rows_of(LOGITS, rows).numpy()] = values[words] if some.by_token(LOGITS) else values
+                found[some.rows_of(LOGITS, rows).numpy()] = runner.logits(self._typed(inputs))
             logits[split], samples[split] = found, some
-        score: float = kinds.find(self.run.task.kind).score(self.run.task, logits, samples).score
-        return score, sum(len(some) for some in samples.values())
+            examples += len(sample)
+        score: float = kind.score(self.run.task, logits, samples).score
+        return score, examples
 
     def _typed(self, inputs: Inputs) -> Inputs:
         if self.types and "token_type_ids" not in inputs:

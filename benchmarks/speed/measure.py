@@ -45,6 +45,7 @@ from benchmarks.speed.variants import (
     working_memory,
 )
 from benchmarks.suites.speed import Speed
+from benchmarks.tasks import kinds
 from results.format.documents.codec import LEFT_OUT, plain
 from results.format.documents.speed import (
     SIDES,
@@ -106,7 +107,9 @@ def measure(plan: Plan, speed: Speed, folder: Path | None, say: Say) -> Iterator
     begun = Timing(subject=subject_key(plan), task=found.run.task.name, weights=weights)
     exports = Path(tempfile.mkdtemp(prefix="speed-"))
     with at_end(partial(shutil.rmtree, exports, ignore_errors=True)), ExitStack() as stack:
-        bench = Bench(found, Workshop(exports, found.types), speed, variants, say, begun)
+        bench = Bench(
+            found, Workshop(exports, found.types, kinds.find(found.run.task.kind)), speed, variants, say, begun
+        )
         for place in bench.places():
             if "compiled" in variants:
                 stack.enter_context(compiling())

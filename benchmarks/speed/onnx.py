@@ -21,6 +21,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from baselines.method import ONE_LABEL, Objective
+
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 INSTALL = "pip install -c constraints.txt onnx onnxruntime onnxscript"
 SHAPES = ((2, 16), (3, 9))  # batch, length: the first is exported; the second shows whether the axes are free
@@ -35,11 +37,11 @@ class Refused(Exception):
 
 
 class _Logits(nn.Module):
-    """A transformers classifier with plain inputs and its logits as the only output, as ONNX needs it."""
+    """A transformers model with plain inputs and its logits as the only output, as ONNX needs it."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, objective: Objective) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.objective = model, objective
 
     def forward(
         self,
@@ -48,8 +50,7 @@ class _Logits(nn.Module):
         token_type_ids: torch.Tensor | None = None,
     ) -> torch.Tensor:
         types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
-        logits: torch.Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask, **types).logits
-        return logits
+        return self.objective.logits(self.model(input_ids=input_ids, attention_mask=attention_mask, **types))
 
 
 def require() -> None:
@@ -61,11 +62,11 @@ def require() -> None:
             raise Refused(f"{name} is not installed: make installs it, or {INSTALL}") from None
 
 
-def export(model: nn.Module, types: bool, path: Path) -> Path:
+def export(model: nn.Module, types: bool, path: Path, objective: Objective = ONE_LABEL) -> Path:
     """Write `model` (eval mode, on the CPU) to `path` as float32 ONNX and compare it with the model on `SHAPES`.
 
     `types`: the model takes token_type_ids. Inputs are int64 (batch, length), both axes free; the output is
-    (batch, outputs). An existing `path` is used again. Raises `Refused`.
+    the logits as `objective` has them. An existing `path` is used again. Raises `Refused`.
     """
     require()
     if path.is_file():
@@ -75,7 +76,7 @@ def export(model: nn.Module, types: bool, path: Path) -> Path:
     partial = path.with_suffix(".partial")
     with _quiet():
         program = torch.onnx.export(
-            _Logits(model).eval(), kwargs=first, dynamo=True, dynamic_shapes=axes, verbose=False
+            _Logits(model, objective).eval(), kwargs=first, dynamo=True, dynamic_shapes=axes, verbose=False
         )
         if program is None:
             raise Refused("torch.onnx.export gave no program")
@@ -83,7 +84,7 @@ def export(model: nn.Module, types: bool, path: Path) -> Path:
     call, _ = session(partial, threads=1)
     for inputs in examples:
         with torch.inference_mode():
-            wanted = model(**inputs).logits.numpy()
+            wanted = objective.logits(model(**inputs)).numpy()
         worst = float(np.abs(call(inputs) - wanted).max() / max(float(np.abs(wanted).max()), 1e-12))
         if not worst <= EXPORT_TOLERANCE:
             shape = "x".join(map(str, inputs["input_ids"].shape))
@@ -114,8 +115,8 @@ def quantise(source: Path, path: Path) -> Path:
 
 
 def session(path: Path, threads: int) -> tuple[Run, Run]:
-    """Two functions that run an exported model on the CPU, from tensors (batch, length) to logits (batch, outputs): one
-    for timing, and one that keeps no memory for the next call.
+    """Two functions that run an exported model on the CPU, from tensors (batch, length) to logits: one for
+    timing, and one that keeps no memory for the next call.
 
     The session's threads stop spinning when a call returns, because they would take cores from the next timed call.
     """

@@ -1,4 +1,4 @@
-"""Variants of running one classifier: eager float32, bfloat16 autocast, compiled, ONNX Runtime in float32 and int8.
+"""Variants of running one model: eager float32, bfloat16 autocast, compiled, ONNX Runtime in float32 and int8.
 
     runner = Workshop(folder, types=True).build("onnx", model, "predecessor", place)
     runner.call(inputs)                                   # logits
@@ -17,6 +17,7 @@ import platform
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,6 +26,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from baselines.method import ONE_LABEL, Objective
 from benchmarks.machine import device as devices
 from benchmarks.machine.settings import Device
 from benchmarks.speed import onnx
@@ -46,16 +48,18 @@ COMPILES = 64  # graphs (shapes, thread counts) before torch gives up; with full
 @dataclass(frozen=True)
 class Runner:
     """One model in one variant. `call` takes tensors (batch, length) and returns logits; `weights` is in bytes.
-    `lean` is a call that keeps no memory for the next one."""
+    `lean` is a call that keeps no memory for the next one. `objective`: of the models' kind of task."""
 
     call: Call
     weights: int
     lean: Call
+    objective: Objective = ONE_LABEL
 
     def logits(self, inputs: Inputs) -> NDArray[np.float64]:
-        """Logits (batch, outputs) of one call."""
+        """Logits of one call: (batch, outputs), or (tokens without padding, outputs) of a model that labels tokens."""
         found = self.call(inputs)
-        return np.asarray(found.float().cpu() if isinstance(found, torch.Tensor) else found, dtype=np.float64)
+        values = np.asarray(found.float().cpu() if isinstance(found, torch.Tensor) else found, dtype=np.float64)
+        return values[inputs["attention_mask"].bool().cpu().numpy()] if self.objective.per_token else values
 
 
 @dataclass(frozen=True)
@@ -93,18 +97,20 @@ def compare(reference: Runner, runner: Runner, batches: Sequence[Inputs]) -> Var
     """Run both on every batch."""
     pairs = [(reference.logits(inputs), runner.logits(inputs)) for inputs in batches]
     wanted, found = (np.concatenate(side) for side in zip(*pairs, strict=True))
-    equal = float(np.mean(wanted.argmax(1) == found.argmax(1))) if wanted.shape[1] > 1 else None
-    return VariantAgreement(float(np.abs(wanted - found).max()), float(np.abs(wanted).max()), equal, len(wanted))
+    examples = sum(len(inputs["input_ids"]) for inputs in batches)
+    classes = reference.objective.classes and wanted.shape[1] > 1
+    equal = float(np.mean(wanted.argmax(1) == found.argmax(1))) if classes else None
+    return VariantAgreement(float(np.abs(wanted - found).max()), float(np.abs(wanted).max()), equal, examples)
 
 
 class Workshop:
     """Builds runners. Exports are kept in `folder`, so each model is exported once for all thread counts.
 
-    `types`: the models take token_type_ids.
+    `types`: the models take token_type_ids. `objective`: of their kind of task.
     """
 
-    def __init__(self, folder: Path, types: bool) -> None:
-        self.folder, self.types = folder, types
+    def __init__(self, folder: Path, types: bool, objective: Objective = ONE_LABEL) -> None:
+        self.folder, self.types, self.objective = folder, types, objective
 
     def build(self, variant: str, model: nn.Module, name: str, place: Device) -> Runner:
         """The runner of `model`, which is on `place`'s device in eval mode; exports are stored under `name`.
@@ -114,25 +120,25 @@ class Workshop:
         place = place.model_copy(update={"precision": "bfloat16" if variant == "bfloat16" else "float32"})
         if variant.startswith("onnx"):
             return attempt(lambda: self._onnx(variant, model, name, place))
-        return attempt(lambda: _torch(_compiled(model, place) if variant == "compiled" else model, place))
+        made = partial(_compiled, model, place) if variant == "compiled" else lambda: model
+        return attempt(lambda: _torch(made(), place, self.objective))
 
     def _onnx(self, variant: str, model: nn.Module, name: str, place: Device) -> Runner:
         if place.device != "cpu":
             raise Refused("the ONNX variants are timed on the CPU only")
-        path = onnx.export(model, self.types, self.folder / f"{name}.onnx")
+        path = onnx.export(model, self.types, self.folder / f"{name}.onnx", self.objective)
         if variant == "onnx-int8":
             path = onnx.quantise(path, self.folder / f"{name}-int8.onnx")
         call, lean = onnx.session(path, place.threads)
-        return Runner(call, onnx.size(path), lean)
+        return Runner(call, onnx.size(path), lean, self.objective)
 
 
-def _torch(model: nn.Module, place: Device) -> Runner:
+def _torch(model: nn.Module, place: Device, objective: Objective) -> Runner:
     def call(inputs: Inputs) -> torch.Tensor:
         with torch.inference_mode(), devices.precision(place):
-            logits: torch.Tensor = model(**inputs).logits
-            return logits
+            return objective.logits(model(**inputs))
 
-    return Runner(call, _weights(model), call)
+    return Runner(call, _weights(model), call, objective)
 
 
 def _compiled(model: nn.Module, place: Device) -> nn.Module:

@@ -38,10 +38,16 @@ class Kind(Objective, ABC):
     model_class: ClassVar[str]
     words: ClassVar[bool] = False
     """Whether a text is a list of words, each with a label, so that no part of it may be cut off."""
+    reads_rows: ClassVar[bool] = False
+    """Whether scores need the split's texts (`Tokens.rows`)."""
 
     def config(self, task: Task) -> dict[str, Any]:
         """What a model's config says of the head."""
         return {"id2label": dict(enumerate(task.labels)), "label2id": {name: i for i, name in enumerate(task.labels)}}
+
+    def outputs(self, task: Task) -> int:
+        """The width of the head."""
+        return task.outputs
 
     @abstractmethod
     def check(self, place: str, task: Task, rows: Any) -> None:
@@ -66,8 +72,9 @@ class Kind(Objective, ABC):
         return []
 
     @abstractmethod
-    def encode(self, tokenizer: Any, task: Task, rows: Any, max_length: int) -> Tokens:
-        """Tokenise a split, and cut its examples at `max_length` tokens."""
+    def encode(self, tokenizer: Any, task: Task, rows: Any, max_length: int, train: bool = False) -> Tokens:
+        """Tokenise a split, and cut its examples at `max_length` tokens. `train`: its examples are trained on, so each
+        row gives one; elsewhere a kind may make several of a row, all with its `idx`."""
 
     @abstractmethod
     def made_up_labels(self, lengths: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -79,7 +86,7 @@ class Kind(Objective, ABC):
 
     @abstractmethod
     def predictions(self, task: Task, logits: Logits, tokens: Tokens) -> dict[str, Any]:
-        """The columns of predictions.parquet that differ between kinds, one entry an example."""
+        """The columns of predictions.parquet that differ between kinds; one entry for each `idx` of the split."""
 
 
 class Summed(Kind):
@@ -98,16 +105,21 @@ class Summed(Kind):
         """The mean over splits of the score of each."""
         if not logits or logits.keys() != dev.keys():
             raise ValueError(f"{task.name}: logits of {sorted(logits)} and {sorted(dev)} must be the same splits")
-        values, flags = {}, []
+        values: dict[str, float] = {}
+        flags: list[str] = []
         for split, found in logits.items():
             self._check_logits(task, split, found, dev[split])
-            sums = self.sums(task, found, dev[split])
+            measured, constant = self.measured(task, found, dev[split])
             suffix = split.removeprefix("validation") if len(logits) > 1 else ""
-            whole = {split: slice(0, len(sums))}
-            values[task.score + suffix] = float(score(task.score, whole, np.zeros(len(sums)), sums[None])[0])
-            flags += [f"{CONSTANT} on {split}"] if self.is_constant(found) else []
-        mean = 100.0 * float(np.mean(list(values.values())))
+            values |= {name + suffix: value for name, value in measured.items()}
+            flags += [f"{CONSTANT} on {split}"] if constant else []
+        mean = 100.0 * float(np.mean([value for name, value in values.items() if name.startswith(task.score)]))
         return Scored(values, mean, flags + ([AT_CHANCE] if mean <= self.constant(task, dev) else []))
+
+    def measured(self, task: Task, logits: Logits, tokens: Tokens) -> tuple[dict[str, float], bool]:
+        """A split's metrics (0 to 1), and whether all its answers are the same. The names of those that are the score
+        begin with the score's (results/format/bundles/consistency.py)."""
+        return {task.score: of_sums(task.score, self.sums(task, logits, tokens))}, self.is_constant(logits)
 
     def is_constant(self, logits: Logits) -> bool:
         """Whether every row of logits gives the same answer."""
@@ -117,11 +129,26 @@ class Summed(Kind):
     def _check_logits(self, task: Task, split: str, logits: Logits, tokens: Tokens) -> None:
         if task.score not in SUMMED:
             raise ValueError(f"{task.name}: {task.score} is not a score of this kind of task")
-        if logits.ndim != 2 or logits.shape != (len(tokens.ids), task.outputs):
-            wanted = (len(tokens.ids), task.outputs)
+        wanted = (len(tokens.ids), self.outputs(task))
+        if logits.shape != wanted:
             raise ValueError(f"{task.name}: logits {logits.shape} on {split}, but its tokens and outputs are {wanted}")
         if not np.isfinite(logits).all():
             raise ValueError(f"{task.name}: logits on {split} must be finite")
+
+
+def of_sums(name: Any, sums: NDArray[np.float64]) -> float:
+    """The score (0 to 1) that the `sums` (examples, sums) of a split give."""
+    return float(score(name, {"split": slice(0, len(sums))}, np.zeros(len(sums)), sums[None])[0])
+
+
+def check_text(place: str, task: Task, rows: Any) -> None:
+    """Raises `SuiteError` if a text column of the task is not text, or if values are missing."""
+    for column in task.columns:
+        text = rows.data[column]
+        if not pa.types.is_string(text.type) and not pa.types.is_large_string(text.type):
+            raise SuiteError(f"{place}: column {column!r} is {text.type}, not text")
+        if text.null_count:  # empty strings are data: QQP's official training split has two
+            raise SuiteError(f"{place}: column {column!r} has missing text")
 
 
 def check_labels(place: str, task: Task, low: Any, high: Any) -> None:

@@ -28,7 +28,7 @@ LABELS = {
 def other_counts(task: str, split: str, labels: Iterable[int]) -> str | None:
     """What differs from the official split, or None. Swapped labels would train, and score, without a word."""
     official = LABELS.get((task, split))
-    if official is None:
+    if official is None:  # of other kinds of task too, whose labels are lists
         return None
     counts = Counter(labels)
     if all(counts[label] == count for label, count in enumerate(official)):

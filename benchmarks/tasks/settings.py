@@ -34,14 +34,14 @@ class OwnData(Config):
     """A task of your own, from files or from a data set on the hub. An empty table names a built-in task."""
 
     kind: str | None = None
-    """`"classification"`, `"regression"`, or `"token-classification"` (a list of words and a list of labels a row).
-    Default: one of the first two, by the labels: text and up to 20 different whole numbers are classes; numbers with
-    decimals are scores."""
+    """`"classification"`; `"regression"`; `"token-classification"`, a list of words and a list of labels a row; or
+    `"question-answering"`, a question, a context and answers as in SQuAD. Default: one of the first two, by the labels:
+    text and up to 20 different whole numbers are classes; numbers with decimals are scores."""
     title: Annotated[str, Field(min_length=1, max_length=60)] | None = None
     """The task's name in the report. Default: NAME."""
     train: str | None = None
-    """The training file: `.csv`, `.tsv`, `.jsonl` (or `.json`, one object a line) or `.parquet`, relative to the suite
-    file's folder or below a variable: `"$DATA_DIR/train.parquet"`."""
+    """The training file: `.csv`, `.tsv`, `.jsonl` (or `.json`: one object a line, or SQuAD's form) or `.parquet`,
+    relative to the suite file's folder or below a variable: `"$DATA_DIR/train.parquet"`."""
     dev: str | None = None
     """The dev file. Without it `dev_share` of the training file becomes dev."""
     dev_share: Annotated[float, Field(gt=0, le=0.5)] = 0.1

@@ -118,7 +118,8 @@ class Evaluations:
         for checkpoint in (protocol for protocol in PROTOCOLS if protocol in self.kept):
             for name, values in self.kept[checkpoint].logits.items():
                 own = kinds.find(self.task.kind).predictions(self.task, values, self.dev[name])
-                found = Predictions(checkpoint=checkpoint, split=name, idx=self.dev[name].idx.numpy(), **own)
+                idx = torch.unique_consecutive(self.dev[name].idx).numpy()
+                found = Predictions(checkpoint=checkpoint, split=name, idx=idx, **own)
                 frames.append(pd.DataFrame(found.columns()))
         return pd.concat(frames, ignore_index=True)
 

@@ -21,11 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-Kind = Literal["accuracy", "f1_accuracy", "matthews_correlation", "pearson_spearman", "token_accuracy", "entity_f1"]
+Kind = Literal[
+    "accuracy", "f1_accuracy", "matthews_correlation", "pearson_spearman", "token_accuracy", "entity_f1", "span_f1"
+]
 # Scores of which a run keeps the sums of each example, because answers are lists or texts: what is summed, in order.
 SUMMED: dict[str, tuple[str, ...]] = {
     "token_accuracy": ("right words", "words"),
     "entity_f1": ("right entities", "predicted entities", "true entities"),
+    "span_f1": ("F1", "questions"),
 }
 Array = NDArray[Any]
 FLAT = 1e-9  # a variance below this share of the whole dev set's counts as zero
@@ -70,7 +73,7 @@ class Sums:
 
         if self.kind == "accuracy":
             return own(1, 0) / n
-        if self.kind == "token_accuracy":
+        if self.kind in ("token_accuracy", "span_f1"):
             return _ratio(own(1, 0), own(1, 1))
         if self.kind == "entity_f1":  # 2 P R / (P + R) of right / predicted and right / true
             return _ratio(2 * own(1, 0), own(1, 1) + own(1, 2))

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from benchmarks.models.checks import check_classifier, check_predecessor
+from benchmarks.models.checks import check_class, check_predecessor
 from benchmarks.models.encoder import find_encoder
 from benchmarks.models.safety import check_model_folder
 from benchmarks.models.settings import Encoder
@@ -182,7 +182,7 @@ def test_a_folder_that_names_code_or_absurd_shapes_is_refused(encoder, name, cha
     change(encoder / name, **changes)
     assert match in refusal(lambda: find(encoder))
     with pytest.raises(UserError, match=re.escape(match)):
-        check_classifier(encoder, "model")
+        check_class(encoder, "model")
 
 
 def test_a_pickled_checkpoint_is_refused_with_the_command_that_converts_it(encoder, tmp_path):

@@ -13,7 +13,7 @@ import torch
 from baselines.method import PerExample
 from benchmarks.base.errors import SuiteError
 from benchmarks.tasks import metrics
-from benchmarks.tasks.kind import Kind, Logits, check_labels
+from benchmarks.tasks.kind import Kind, Logits, check_labels, check_text
 from benchmarks.tasks.metrics import Scored
 from benchmarks.tasks.own.checks import check_classes_of_splits, check_texts
 from benchmarks.tasks.own.files import Part, Rows
@@ -52,7 +52,7 @@ class Classification(PerExample, Kind):
     def compared(self, own: OwnData, labels: Labels, train: Part, dev: Part) -> list[str]:
         return check_classes_of_splits(own, labels, train, dev)
 
-    def encode(self, tokenizer: Any, task: Task, rows: Any, max_length: int) -> Tokens:
+    def encode(self, tokenizer: Any, task: Task, rows: Any, max_length: int, train: bool = False) -> Tokens:
         texts = [rows.data[column].to_pylist() for column in task.columns]
         encoded = tokenizer(*texts, max_length=max_length, truncation=True, padding=False, return_attention_mask=False)
         ids = encoded["input_ids"]
@@ -80,16 +80,6 @@ class Classification(PerExample, Kind):
             "prediction": metrics.predict(task, logits),
             "logits": list(logits),
         }
-
-
-def check_text(place: str, task: Task, rows: Any) -> None:
-    """Raises `SuiteError` if a text column of the task is not text, or if values are missing."""
-    for column in task.columns:
-        text = rows.data[column]
-        if not pa.types.is_string(text.type) and not pa.types.is_large_string(text.type):
-            raise SuiteError(f"{place}: column {column!r} is {text.type}, not text")
-        if text.null_count:  # empty strings are data: QQP's official training split has two
-            raise SuiteError(f"{place}: column {column!r} has missing text")
 
 
 def _plain(names: Iterable[str]) -> list[str]:

@@ -108,7 +108,7 @@ class TokenClassification(Summed):
             "label": pa.array([[ids[str(tag)] for tag in tags] for tags in given], pa.list_(pa.int64())),
         }
 
-    def encode(self, tokenizer: Any, task: Task, rows: Any, max_length: int) -> Tokens:
+    def encode(self, tokenizer: Any, task: Task, rows: Any, max_length: int, train: bool = False) -> Tokens:
         sentences, labels = (rows.data[column].to_pylist() for column in (*task.columns, "label"))
         ids, firsts = _encoded(tokenizer, task, sentences, max_length)
         flat = torch.full((sum(map(len, ids)),), IGNORED)

@@ -149,6 +149,29 @@ def _lines(reader: Any, width: int, place: str) -> Iterator[tuple[int, list[str]
         number = reader.line_num + 1
 
 
+def _json(data: bytes, place: str) -> Rows:
+    """JSON lines, or a whole file of SQuAD's form."""
+    if not data.lstrip().startswith(b'{"') or b'"paragraphs"' not in data:
+        return _objects(data, place)
+    found = [
+        {"id": asked.get("id"), "question": asked["question"], "context": part["context"], "answers": asked["answers"]}
+        for article in _object(_text(data, place), place)["data"]
+        for part in article["paragraphs"]
+        for asked in part["qas"]
+    ]
+    columns = {name: [row[name] for row in found] for name in ("id", "question", "context", "answers")}
+    return Rows(place, columns, list(range(1, len(found) + 1)), "question")
+
+
+def _squad(data: bytes, place: str) -> Rows:
+    try:
+        return _json(data, place)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise SuiteError(
+            f"{place} looks like SQuAD's form, but its parts do not fit ({error}): write one object a line"
+        ) from None
+
+
 def _objects(data: bytes, place: str) -> Rows:
     found: list[tuple[int, dict[str, Any]]] = []
     for number, line in enumerate(_text(data, place).split("\n"), 1):
@@ -205,6 +228,6 @@ READERS: dict[str, Callable[[bytes, str], Rows]] = {
     ".csv": _delimited(","),
     ".tsv": _delimited("\t"),
     ".jsonl": _objects,
-    ".json": _objects,
+    ".json": _squad,
     ".parquet": _parquet,
 }

@@ -9,6 +9,7 @@ carelessly edited.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from results.format import layout
@@ -26,7 +27,7 @@ def check_consistent(results: Results, run: Run) -> None:
     folder = results.root / run.folder
     _check_names(folder, results, run)
     _check_manifest(folder, run)
-    _check_scores(folder, run)
+    _check_scores(folder, results, run)
     check_run(results, run)
 
 
@@ -56,14 +57,14 @@ def _check_manifest(folder: Path, run: Run) -> None:
             raise ReportError(f"{path}: {key} differs from config.json; run it again")
 
 
-def _check_scores(folder: Path, run: Run) -> None:
+def _check_scores(folder: Path, results: Results, run: Run) -> None:
     if run.status != "done":
         return
     for protocol in PROTOCOLS:
         checkpoint = run.at(protocol)
         if checkpoint is None or checkpoint.score is None:
             continue
-        values = [value for value in checkpoint.metrics.values() if value is not None]
+        values = _scored(results, run, checkpoint.metrics)
         if not values or abs(100 * sum(values) / len(values) - checkpoint.score) > TOLERANCE:
             raise ReportError(f"{folder / layout.RESULT}: the {protocol} score is not the mean of its metrics")
     if run.curve and run.last is not None:
@@ -73,3 +74,11 @@ def _check_scores(folder: Path, run: Run) -> None:
         score, stated = real(run.curve[-1].score), run.last.score
         if score is None or stated is None or abs(score - stated) > TOLERANCE:
             raise ReportError(f"{path}: its last score differs from result.json; run it again")
+
+
+def _scored(results: Results, run: Run, metrics: Mapping[str, float | None]) -> list[float]:
+    """The metrics whose mean is the score: those that are named after it (exact match stands beside span F1), or all
+    where none is."""
+    score = next(task.score for task in results.suite.tasks if task.name == run.task)
+    own = {name: value for name, value in metrics.items() if name.startswith(score)} or metrics
+    return [value for value in own.values() if value is not None]

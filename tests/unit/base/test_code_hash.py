@@ -251,7 +251,7 @@ OTHER = {
         ALL,
     ),
     "how a task is read": (
-        replace("benchmarks/tasks/table.py", "return not self.labels", "return len(self.labels) < 2"),
+        replace("benchmarks/tasks/table.py", "and not self.labels", "and len(self.labels) < 2"),
         ALL,
     ),
     "the head of a fresh model": (
