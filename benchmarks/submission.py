@@ -41,7 +41,7 @@ from benchmarks.models.loading import load_finetuned, load_tokenizer
 from benchmarks.plans.run import Run
 from benchmarks.tasks import kinds
 from benchmarks.tasks.data import Source, place_of, read_split
-from benchmarks.tasks.kinds.classification import check_text
+from benchmarks.tasks.kind import check_text
 from benchmarks.tasks.table import Task, find_task
 from benchmarks.training.forward import logits
 from results.format.errors import UserError

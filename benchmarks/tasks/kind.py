@@ -12,9 +12,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
@@ -38,6 +40,15 @@ class Kind(Objective, ABC):
     def config(self, task: Task) -> dict[str, Any]:
         """What a model's config says of the head."""
         return {"id2label": dict(enumerate(task.labels)), "label2id": {name: i for i, name in enumerate(task.labels)}}
+
+    def wrap(self, model: Any, folder: Path | None) -> Any:
+        """What trains, around a loaded `model_class`: the model itself, or a module that runs and saves it. `folder`:
+        where it was loaded from, None for random weights."""
+        return model
+
+    def width(self, task: Task, hidden_size: int) -> int:
+        """The numbers in a row of a model's outputs, as `logits` gives them."""
+        return task.outputs
 
     @abstractmethod
     def check(self, place: str, task: Task, rows: Any) -> None:
@@ -100,6 +111,16 @@ class Summed(Kind):
             raise ValueError(f"{task.name}: logits {logits.shape} on {split}, but its tokens and outputs are {wanted}")
         if not np.isfinite(logits).all():
             raise ValueError(f"{task.name}: logits on {split} must be finite")
+
+
+def check_text(place: str, task: Task, rows: Any) -> None:
+    """Raises `SuiteError` if a text column of the task is not text, or if values are missing."""
+    for column in task.columns:
+        text = rows.data[column]
+        if not pa.types.is_string(text.type) and not pa.types.is_large_string(text.type):
+            raise SuiteError(f"{place}: column {column!r} is {text.type}, not text")
+        if text.null_count:  # empty strings are data: QQP's official training split has two
+            raise SuiteError(f"{place}: column {column!r} has missing text")
 
 
 def check_labels(place: str, task: Task, low: Any, high: Any) -> None:

@@ -13,7 +13,7 @@ import torch
 from baselines.method import PerExample
 from benchmarks.base.errors import SuiteError
 from benchmarks.tasks import metrics
-from benchmarks.tasks.kind import Kind, Logits, check_labels
+from benchmarks.tasks.kind import Kind, Logits, check_labels, check_text
 from benchmarks.tasks.metrics import Scored
 from benchmarks.tasks.table import Task
 from benchmarks.tasks.tokens import Tokens
@@ -59,16 +59,6 @@ class Classification(PerExample, Kind):
             "prediction": metrics.predict(task, logits),
             "logits": list(logits),
         }
-
-
-def check_text(place: str, task: Task, rows: Any) -> None:
-    """Raises `SuiteError` if a text column of the task is not text, or if values are missing."""
-    for column in task.columns:
-        text = rows.data[column]
-        if not pa.types.is_string(text.type) and not pa.types.is_large_string(text.type):
-            raise SuiteError(f"{place}: column {column!r} is {text.type}, not text")
-        if text.null_count:  # empty strings are data: QQP's official training split has two
-            raise SuiteError(f"{place}: column {column!r} has missing text")
 
 
 def _plain(names: Iterable[str]) -> list[str]:
