@@ -17,7 +17,7 @@ from benchmarks.plans.run import Run
 from benchmarks.preflight.rehearsal import fit_of
 from benchmarks.preflight.token_facts import TokenFacts
 from benchmarks.runs.faults import reason
-from benchmarks.runs.kept import check_answers
+from benchmarks.runs.kept import check_answers, stored_logits
 from benchmarks.runs.tokens import tokenizer_of
 from benchmarks.tasks import kinds
 from benchmarks.tasks.data import load_splits
@@ -56,8 +56,8 @@ def _take(run: Run, facts: TokenFacts, brought: str | None) -> None:
         successor = fit.method.successor(fit.model)
         with tempfile.TemporaryDirectory() as folder:
             successor.save_pretrained(folder)
-            expected = fit.tokens.scored(logits(successor, fit.tokens, run.device))
-            check_answers(Path(folder), fit.tokens, expected, run.device)
+            expected = stored_logits(run.task, successor, fit.tokens, run.device)
+            check_answers(Path(folder), run.task, fit.tokens, expected, run.device)
 
 
 def _batch(run: Run, facts: TokenFacts, encoder: EncoderSource) -> Tokens:

@@ -18,6 +18,8 @@ from benchmarks.models.loading import load_finetuned
 from benchmarks.plans.run import Run
 from benchmarks.runs.store import Store
 from benchmarks.runs.tokens import tokenise
+from benchmarks.tasks import kinds
+from benchmarks.tasks.table import Task
 from benchmarks.tasks.tokens import Tokens
 from benchmarks.training.batches import evaluation_batches
 from benchmarks.training.forward import logits
@@ -36,14 +38,19 @@ def check_kept(run: Run, folder: Path, store: Store) -> None:
     stored = pd.read_parquet(folder / layout.PREDICTIONS, columns=["checkpoint", "split", "logits"])
     kept = run.config.checkpoint if run.config.checkpoint in set(stored.checkpoint) else "last"
     own = stored[(stored.checkpoint == kept) & (stored.split == split)].logits.to_numpy()
-    values = np.concatenate([own[row].reshape(-1, run.task.outputs) for row in rows])
-    check_answers(folder / layout.SUCCESSOR, tokens.select(rows), values, run.device)
+    check_answers(folder / layout.SUCCESSOR, run.task, tokens.select(rows), np.concatenate(list(own[rows])), run.device)
 
 
-def check_answers(folder: Path, tokens: Tokens, expected: NDArray[Any], device: Device) -> None:
+def stored_logits(task: Task, model: Any, tokens: Tokens, device: Device) -> NDArray[Any]:
+    """A model's logits as predictions.parquet has them, those of all examples in a row."""
+    own = kinds.find(task.kind).predictions(task, logits(model, tokens, device), tokens)
+    return np.concatenate(list(own["logits"]))
+
+
+def check_answers(folder: Path, task: Task, tokens: Tokens, expected: NDArray[Any], device: Device) -> None:
     """Raises `RuntimeError` unless the model in `folder` gives these logits, as predictions.parquet has them."""
-    model = load_finetuned(folder, device.attention, tokens.kind).to(device.device)
-    difference = float(np.abs(tokens.scored(logits(model, tokens, device)) - expected).max())
+    model = load_finetuned(folder, device.attention, task.kind).to(device.device)
+    difference = float(np.abs(stored_logits(task, model, tokens, device) - expected).max())
     if not difference <= TOLERANCE[device.precision] * max(1.0, float(np.abs(expected).max())):
         raise RuntimeError(
             f"the successor answers otherwise when it is loaded again (logits differ by {difference:.3g}): its class "

@@ -6,10 +6,8 @@ So a split holds no padding, and one indexing takes any examples out of it.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
-from numpy.typing import NDArray
 
 from baselines.method import Objective, Output
 from benchmarks.tasks import kinds
@@ -60,10 +58,6 @@ class Tokens:
     def by_token(self, output: Output) -> bool:
         """Whether an output has a row for each token instead of one for each example."""
         return output.tokens == "all" or (output.what == "logits" and self.objective.per_token)
-
-    def scored(self, logits: NDArray[Any]) -> NDArray[Any]:
-        """The rows of `logits` that have a label: of all examples, or of all tokens that are not ignored."""
-        return logits[(self.labels != IGNORED).numpy()] if self.objective.per_token else logits
 
     def units(self, rows: torch.Tensor) -> int:
         """How many units the loss of these `rows` (n,) is a mean over."""
