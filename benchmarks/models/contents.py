@@ -3,8 +3,8 @@
     hash_of(folder, sha256_of_its_weights)
 
 A folder may hold other files: a README, notes, most parts of a sentence encoder. They are not hashed, so that adding
-one changes no run's id. A run reads a private copy of exactly these files (`benchmarks/runs/inputs.py`), so that nothing
-that is not hashed can be read.
+one changes no run's id. A run reads a private copy of exactly these files (`benchmarks/runs/inputs.py`), so that
+nothing that is not hashed can be read.
 """
 
 from __future__ import annotations
