@@ -14,17 +14,20 @@ from benchmarks.base.errors import SuiteError
 from benchmarks.models.loading import folder_of, load_finetuned, load_tokenizer, under_a_new_head
 from benchmarks.models.safety import check_folder, check_model_folder
 from benchmarks.models.source import WEIGHTS, EncoderSource
+from benchmarks.tasks import kinds
+from benchmarks.tasks.pooling import own_files
 from benchmarks.tasks.table import Task
 from results.format.errors import UserError
 from theseus import find_blocks
 
 
-def check_classifier(folder: Path, place: str) -> None:
+def check_classifier(folder: Path, place: str, head: str = "ForSequenceClassification") -> None:
     """Refuse a model that was saved without a classifier, such as a SQuAD model (docs/fidelity.md, trap 13): if the
-    widths fit, transformers would silently add a random head. Raises `SuiteError`."""
+    widths fit, transformers would silently add a random head. `head`: the end of the class's name for another kind of
+    task; "" for one without a head. Raises `SuiteError`."""
     listed = check_model_folder(folder, place).get("architectures") or []
     saved = [str(name) for name in listed] if isinstance(listed, list) else []
-    if not any(name.endswith("ForSequenceClassification") for name in saved):
+    if not any(name.endswith(head) for name in saved):
         raise SuiteError(f"{place} was saved as {', '.join(saved) or 'an unknown class'}: give a fine-tuned classifier")
 
 
@@ -41,7 +44,8 @@ def check_predecessor(folder: str, task: Task, source: EncoderSource) -> str:
     place = f"predecessor for {task.name} in {folder}"
     if not (path / "config.json").is_file():
         raise SuiteError(f"predecessor for {task.name}: {folder} is not a save_pretrained folder with {WEIGHTS}")
-    check_classifier(path, place)
+    head = kinds.find(task.kind).model_class.removeprefix("AutoModel")
+    check_classifier(path, place, head)
     try:
         config = AutoConfig.from_pretrained(path, trust_remote_code=False)
         own = dict(source.shape)
@@ -54,9 +58,10 @@ def check_predecessor(folder: str, task: Task, source: EncoderSource) -> str:
     for name in ("vocab_size", "hidden_size"):
         if own.get(name, getattr(config, name)) != getattr(config, name):
             raise SuiteError(f"{place} has {name} {getattr(config, name)}, but the suite's encoder has {own[name]}")
-    check_head(config, task, place)
+    if head:
+        check_head(config, task, place)
     try:
-        load_finetuned(path, "eager")
+        load_finetuned(path, "eager", task.kind)
     except UserError:
         raise
     except Exception as error:  # as in `check_loadable`
@@ -65,8 +70,9 @@ def check_predecessor(folder: str, task: Task, source: EncoderSource) -> str:
 
 
 def finetuned_hash(folder: Path) -> str:
-    """The hash that identifies a given predecessor, over its weights and config."""
-    return hashlib.sha256((folder / WEIGHTS).read_bytes() + (folder / "config.json").read_bytes()).hexdigest()
+    """The hash that identifies a given predecessor, over its weights and settings."""
+    names = (WEIGHTS, "config.json", *own_files(folder))
+    return hashlib.sha256(b"".join((folder / name).read_bytes() for name in names)).hexdigest()
 
 
 def check_head(config: Any, task: Task, place: str) -> None:

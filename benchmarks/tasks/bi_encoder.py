@@ -121,7 +121,7 @@ class BiEncoder(nn.Module):
             hidden_states=states and tuple(spans.together(layer, input_ids.shape[1]) for layer in states),
         )
 
-    def save_pretrained(self, folder: Path) -> None:
+    def save_pretrained(self, folder: str | Path) -> None:
         """Save the encoder, and how it pools."""
         self.encoder.save_pretrained(folder)
-        write(folder, self.pooling, self.config.hidden_size)
+        write(Path(folder), self.pooling, self.config.hidden_size)

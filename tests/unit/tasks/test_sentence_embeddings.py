@@ -22,9 +22,11 @@ from baselines.pkd import PKD
 from baselines.theseus import TheseusMethod
 from benchmarks.base.errors import SuiteError
 from benchmarks.models import contents
+from benchmarks.models.checks import check_predecessor
 from benchmarks.models.loading import load_finetuned, load_pretrained
 from benchmarks.models.source import EncoderSource
 from benchmarks.plans.checks import counts
+from benchmarks.runs.predecessor_outputs import weights_hash
 from benchmarks.tasks import kinds
 from benchmarks.tasks.bi_encoder import POOLINGS, BiEncoder
 from benchmarks.tasks.pooling import pooling_of
@@ -244,7 +246,7 @@ def test_every_method_trains_it_and_leaves_a_plain_encoder(tokenizer, method, tm
         for index in range(12):
             losses.append(float(step(index, torch.arange(len(tokens))).loss))
     successor = made.method.successor(made.model)
-    successor.save_pretrained(tmp_path)
+    successor.save_pretrained(str(tmp_path))  # as the first step of a plan does
     assert AutoModel.from_pretrained(tmp_path).config.num_hidden_layers == 2
     assert np.isfinite(losses).all()
     again = load_finetuned(tmp_path, "sdpa", TASK.kind)
@@ -334,6 +336,17 @@ def test_another_pooling_is_another_encoder_and_the_usual_one_is_not(tmp_path, f
     (other / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_cls_token": True}))
     assert "1_Pooling/config.json" in contents.names(other)
     assert contents.hash_of(other, "0" * 64) != before
+
+
+def test_a_sentence_encoder_may_be_the_predecessor_and_its_pooling_identifies_it(tmp_path, folder):
+    source = EncoderSource("tiny", str(folder), None, "0", 4)
+    hashes = {}
+    for pooling in POOLINGS:
+        made = BiEncoder(AutoModel.from_pretrained(folder), pooling)
+        made.save_pretrained(tmp_path / pooling)
+        hashes[pooling] = check_predecessor(str(tmp_path / pooling), TASK, source)
+    assert len({*hashes.values()}) == 3
+    assert weights_hash(tmp_path / "cls") != weights_hash(tmp_path / "mean")
 
 
 def test_a_loaded_encoder_is_wrapped_and_has_the_counts_of_its_parts(tmp_path, folder):
