@@ -1,7 +1,7 @@
 """A bi-encoder: one encoder that reads each text of a pair by itself; the answer is the cosine of the two vectors.
 
-    model = BiEncoder(AutoModel.from_pretrained(folder), "mean")
-    model(input_ids, attention_mask, token_type_ids).logits      # (batch, 1), from -1 to 1
+    pairs = BiEncoder(AutoModel.from_pretrained(folder), "mean")
+    pairs(**inputs).logits                                       # (batch, 1), from -1 to 1
 
 The two texts of a pair lie one after the other in one row of the batch, each with its own special tokens, and
 `token_type_ids` tells them apart (0 and 1). So the runner handles a pair as one example. The model itself sees each
