@@ -12,12 +12,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from results.format.layout import MODULES
+from results.format.layout import POOLING as FILE
 from results.format.untrusted import load
 
-FILE = "1_Pooling/config.json"
 MEAN = "mean"
-OLD = re.compile("pooling_mode_(.*?)(_tokens?)?")  # keys before version 6 of sentence-transformers, true or false
-MODULES = (("", "Transformer"), ("1_Pooling", "Pooling"))
+OLD = re.compile("pooling_mode_(.*?)(_tokens?)?")  # keys of older sentence-transformers, true or false
+PARTS = (("", "Transformer"), ("1_Pooling", "Pooling"))
 
 
 def pooling_of(folder: Path) -> str:
@@ -36,14 +37,17 @@ def own_files(folder: Path) -> list[str]:
 
 
 def write(folder: Path, pooling: str, width: int) -> None:
-    """Make a folder with a saved transformers model one that sentence-transformers reads with this pooling."""
+    """Make a folder with a saved transformers model one that sentence-transformers reads with this pooling. It takes
+    the mean of a folder that says nothing."""
+    if pooling == MEAN:
+        return
     modules = [
         {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{name}"}
-        for i, (path, name) in enumerate(MODULES)
+        for i, (path, name) in enumerate(PARTS)
     ]
     modes = {"cls_token": "cls", "mean_tokens": MEAN, "lasttoken": "lasttoken"}
     chosen = {f"pooling_mode_{key}": name == pooling for key, name in modes.items()}
-    _write(folder / "modules.json", modules)
+    _write(folder / MODULES, modules)
     _write(folder / FILE, {"word_embedding_dimension": width, **chosen})
 
 
