@@ -32,7 +32,8 @@ class Output:
     """An output of the predecessor that a method needs for every training example.
 
     `what`: the "logits" (a row an example, or a token if the task labels tokens), or the hidden "state" after `layer`
-    (1-based). The state is that of each example's first token (examples, hidden), or those of all its tokens without
+    (1-based). The state is that of each example's first token (examples, hidden), of each text's (examples, texts,
+    hidden) if the model reads the texts of an example separately, or those of all its tokens without
     padding, one example after the other (tokens, hidden). The planner refuses a request that the runner cannot serve.
     """
 
@@ -63,6 +64,8 @@ class Objective(ABC):
     """Whether an output is a row a token instead of a row an example."""
     classes: ClassVar[bool] = True
     """Whether each row of outputs is a choice of one: its largest is the answer."""
+    separate: ClassVar[bool] = False
+    """Whether the model reads each text of an example by itself."""
 
     def logits(self, output: Any) -> torch.Tensor:
         """The model's outputs (batch, outputs), or (batch, length, outputs) if they are per token."""
@@ -72,6 +75,11 @@ class Objective(ABC):
     def units(self, labels: torch.Tensor) -> int:
         """How many units the loss is a mean over; `labels` are those of the micro-batch, without padding."""
         return len(labels)
+
+    def first_states(self, states: torch.Tensor, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Of a layer's states (batch, length, hidden) that of each example's first token: (batch, hidden), or
+        (batch, texts, hidden) if the model reads the texts separately."""
+        return states[:, 0]
 
     @abstractmethod
     def loss(self, output: Any, batch: Batch) -> torch.Tensor:
@@ -131,8 +139,11 @@ class Batch:
         return mean if self.weight == self.share else mean * (self.share / self.weight)
 
     def first_token(self, states: torch.Tensor) -> torch.Tensor:
-        """The state of each example's first token (batch, hidden); `states` are those after an inner layer."""
-        return states[:, 0] if self.first is None else states[0, self.first]
+        """The state of each example's (or each text's) first token, with the shape that an `Output` of first tokens
+        has; `states` are those after an inner layer."""
+        if self.first is not None:
+            return states[0, self.first]
+        return self.objective.first_states(states, self.inputs)
 
     def all_tokens(self, states: torch.Tensor) -> torch.Tensor:
         """The states of all tokens without padding (tokens, hidden), in the order of an `Output` of all tokens.

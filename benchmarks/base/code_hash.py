@@ -27,7 +27,8 @@ from results.format.layout import digest
 
 # The rooms and modules whose code can move a number. A room's settings.py holds values that config.json has.
 COMPUTES = ("theseus", "baselines", "benchmarks.training", "benchmarks.tasks.metrics", "benchmarks.tasks.kind",
-            "benchmarks.tasks.kinds", "benchmarks.tasks.tokens", "benchmarks.tasks.spans", "benchmarks.models.loading",
+            "benchmarks.tasks.kinds", "benchmarks.tasks.tokens", "benchmarks.tasks.spans",
+            "benchmarks.tasks.bi_encoder", "benchmarks.tasks.pooling", "benchmarks.models.loading",
             "benchmarks.machine.device")  # fmt: skip
 TRAINING = tuple(
     f"benchmarks.training.{file.stem}"

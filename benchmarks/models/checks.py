@@ -18,6 +18,7 @@ from benchmarks.models.loading import folder_of, load_finetuned, load_tokenizer,
 from benchmarks.models.safety import check_folder, check_model_folder
 from benchmarks.models.source import WEIGHTS, EncoderSource
 from benchmarks.tasks import kinds
+from benchmarks.tasks.pooling import own_files
 from benchmarks.tasks.table import Task
 from results.format.errors import UserError
 from theseus import find_blocks
@@ -60,7 +61,8 @@ def check_predecessor(folder: str, task: Task, source: EncoderSource) -> str:
     for name in ("vocab_size", "hidden_size"):
         if own.get(name, getattr(config, name)) != getattr(config, name):
             raise SuiteError(f"{place} has {name} {getattr(config, name)}, but the suite's encoder has {own[name]}")
-    check_head(config, task, place)
+    if kinds.find(task.kind).has_head:
+        check_head(config, task, place)
     try:
         load_finetuned(path, "eager", task.kind)
     except UserError:
@@ -71,8 +73,9 @@ def check_predecessor(folder: str, task: Task, source: EncoderSource) -> str:
 
 
 def finetuned_hash(folder: Path) -> str:
-    """The hash that identifies a given predecessor, over its weights and config."""
-    return hashlib.sha256((folder / WEIGHTS).read_bytes() + (folder / "config.json").read_bytes()).hexdigest()
+    """The hash that identifies a given predecessor, over its weights and settings."""
+    names = (WEIGHTS, "config.json", *own_files(folder))
+    return hashlib.sha256(b"".join((folder / name).read_bytes() for name in names)).hexdigest()
 
 
 def check_head(config: Any, task: Task, place: str) -> None:

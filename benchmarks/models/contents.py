@@ -2,9 +2,9 @@
 
     hash_of(folder, sha256_of_its_weights)
 
-A folder may hold other files: a README, notes, the parts of a sentence encoder. They are not hashed, so that adding one
-changes no run's id. A run reads a private copy of exactly these files (`benchmarks/runs/inputs.py`), so that nothing
-that is not hashed can be read.
+A folder may hold other files: a README, notes, most parts of a sentence encoder. They are not hashed, so that adding
+one changes no run's id. A run reads a private copy of exactly these files (`benchmarks/runs/inputs.py`), so that
+nothing that is not hashed can be read.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.models.source import WEIGHTS
+from benchmarks.tasks.pooling import own_files
 from results.format.untrusted import file_digest
 
 # The names that transformers' config and tokenizer classes ask for.
@@ -26,7 +27,7 @@ TEXTS = (
 
 def names(folder: Path) -> list[str]:
     """The files that are read, in a fixed order."""
-    return [name for name in (WEIGHTS, *sorted(TEXTS)) if (folder / name).is_file()]
+    return [name for name in (WEIGHTS, *sorted(TEXTS)) if (folder / name).is_file()] + own_files(folder)
 
 
 def hash_of(folder: Path, weights: str) -> str:

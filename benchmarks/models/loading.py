@@ -39,8 +39,10 @@ def load_pretrained(source: EncoderSource, task: Task, head_seed: int, attention
         torch.manual_seed(head_seed)
         if source.random:
             config = AutoConfig.for_model("bert", **dict(source.shape), **kinds.find(task.kind).config(task))
-            return model_class(task.kind).from_config(config, attn_implementation=attention).eval()
-        return under_a_new_head(folder_of(source), task, attention)
+            model = model_class(task.kind).from_config(config, attn_implementation=attention).eval()
+            return kinds.find(task.kind).wrap(model, None)
+        folder = folder_of(source)
+        return kinds.find(task.kind).wrap(under_a_new_head(folder, task, attention), folder)
 
 
 def folder_of(source: EncoderSource) -> Path:
@@ -108,7 +110,7 @@ def load_finetuned(folder: Path, attention: str, kind: str = kinds.CLASSIFICATIO
         output_loading_info=True, ignore_mismatched_sizes=True,  # `_refuse_made_up` refuses them by name
     )  # fmt: skip
     _refuse_made_up(folder, _missing(info) | _misshapen(info))
-    return model
+    return kinds.find(kind).wrap(model, folder)
 
 
 def load_tokenizer(source: EncoderSource) -> Any:

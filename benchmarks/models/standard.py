@@ -68,4 +68,5 @@ def padded(folder: Path, end: Mapping[str, int]) -> Path:
 
 def _copy(folder: Path, names: list[str], target: Path) -> None:
     for name in names:
+        (target / name).parent.mkdir(exist_ok=True)
         shutil.copyfile(folder / name, target / name)

@@ -23,6 +23,7 @@ from benchmarks.suites.suite import Resolved, Suite
 from benchmarks.tasks.data import Source
 from benchmarks.training.held_out import training_examples
 from benchmarks.training.schedule import planned_steps
+from results.format.documents.codec import LEFT_OUT
 from results.format.documents.config import Config, DataUsed, EncoderUsed
 
 
@@ -161,6 +162,7 @@ class _TaskPlanner:
             columns=list(self.task.columns),
             labels=list(self.task.labels),
             score=self.task.score,
+            scale=LEFT_OUT if self.task.scale is None else list(self.task.scale),
             max_length=run.max_length,
             held_out=self.suite.held_out,
             dev=dict(self.task.dev),

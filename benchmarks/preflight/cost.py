@@ -26,6 +26,7 @@ from benchmarks.models.settings import Encoder
 from benchmarks.models.source import EncoderSource
 from benchmarks.plans.run import Plan, Run
 from benchmarks.preflight.token_facts import facts_of
+from benchmarks.tasks import kinds
 from benchmarks.tasks.data import TRAIN, load_splits
 from benchmarks.tasks.lengths import load
 from benchmarks.training.cuts import padded
@@ -160,7 +161,8 @@ def lengths_of(run: Run) -> tuple[int, ...]:
         words = [[len(text.split() if isinstance(text, str) else text) + 1 for text in column] for column in texts]
         return tuple(min(1 + sum(parts), run.max_length) for parts in zip(*words, strict=True))
     facts = facts_of([run], run.device)[run.task.name, run.tokenizer.hash]
-    return tuple(min(length, run.max_length) for length in facts.lengths)
+    apart = len(run.task.columns) if kinds.find(run.task.kind).separate else 1
+    return tuple(apart * min(length, run.max_length) for length in facts.lengths)
 
 
 def evaluations(training: Training, steps: int) -> int:

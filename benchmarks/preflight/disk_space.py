@@ -82,11 +82,12 @@ def _width(run: Run) -> int:
 
 
 def _outputs(run: Run, hidden: int) -> int:
-    row = 0
+    kind, row = kinds.find(run.task.kind), 0
     for output in run.outputs:
         logits = output.what == "logits"
-        rows = _length(run) if output.tokens == "all" or (logits and kinds.find(run.task.kind).per_token) else 1
-        row += rows * FLOAT * (_width(run) if logits else hidden)
+        rows = _length(run) if output.tokens == "all" or (logits and kind.per_token) else 1
+        texts = len(run.task.columns) if kind.separate and output.tokens == "first" else 1
+        row += rows * FLOAT * (kind.width(run.task, hidden) if logits else texts * hidden)
     return training_examples(run.task, run.held_out) * row
 
 

@@ -44,7 +44,7 @@ def _take(run: Run, facts: TokenFacts, brought: str | None) -> None:
     if run.finetuned:
         model = load_finetuned(Path(run.finetuned), run.device.attention, run.task.kind).to(run.device.device)
         logits(model, _batch(run, facts, run.tokenizer), run.device)
-        if run.task.regression:
+        if run.task.kind == kinds.CLASSIFICATION and run.task.regression:
             _check_scale(run, model)
         return
     training = run.training.model_copy(update={"max_steps": 1})

@@ -36,7 +36,8 @@ class TokenFacts:
     """`form`: an example with its special tokens. `lower`: the tokenizer lower-cases. `segments`: the tokens of a
     second text have another type than those of the first; `types`: the types that the model tells apart. `unknown`:
     share of words. `longest`: tokens of the longest example, uncut, which is `row` of `split`. `positions`: of the
-    model, None without a limit. `lengths`: tokens of a sample of the training examples, uncut."""
+    model, None without a limit. `lengths`: tokens of a sample of the training examples, uncut. If the model reads the
+    texts of an example separately, all of these are of single texts."""
 
     form: str
     lower: bool
@@ -116,12 +117,11 @@ def describe(runs: Sequence[Run], device: Device, say: Callable[[str], None]) ->
 
 
 def _check(run: Run, facts: TokenFacts) -> None:
-    if len(run.task.columns) == 2 and facts.types > 1 and not facts.segments:
+    if _paired(run) and facts.types > 1 and not facts.segments:
         raise SuiteError(
             f"{_place((run.tokenizer, run.source))} gives both texts of a pair the same segment, but the model tells "
             f'{facts.types} apart: add "token_type_ids" to model_input_names in its tokenizer_config.json'
         )
-
     if kinds.find(run.task.kind).words and facts.longest > run.max_length:
         raise SuiteError(
             f"{run.task.name}: the longest example (row {facts.row} of {facts.split}) has {facts.longest} tokens, and "
@@ -130,10 +130,15 @@ def _check(run: Run, facts: TokenFacts) -> None:
         )
 
 
+def _paired(run: Run) -> bool:
+    """Whether the model reads the two texts of an example together."""
+    return len(run.task.columns) == 2 and not kinds.find(run.task.kind).separate
+
+
 def line(run: Run, facts: TokenFacts) -> str:
     """The facts in words."""
     own = "" if run.tokenizer == run.suite_encoder else f" {run.arm}"
-    segments = f"{'' if facts.segments else 'no '}segment ids, " if len(run.task.columns) == 2 else ""
+    segments = f"{'' if facts.segments else 'no '}segment ids, " if _paired(run) else ""
     limits = [f"cut at {run.max_length}"] if facts.longest > run.max_length else []
     limits += [f"the model has {facts.positions} positions"] if facts.positions else []
     unfit = facts.unknown > MANY_UNKNOWN or min(facts.longest, run.max_length) > (facts.positions or facts.longest)

@@ -65,14 +65,15 @@ def _facts(encoder: EncoderSource, source: Source) -> dict[str, Any]:
         "types": getattr(config, "type_vocab_size", None) or 0,
         "longest": longest,
         "split": split,
-        "row": row,
+        "row": row % load_splits(source)[split].num_rows,
         "positions": min((limit for limit in limits if limit and limit < NO_LIMIT), default=None),
     } | _sample(tokenizer, call, splits[TRAIN])
 
 
 def _texts(source: Source, split: str) -> list[list[Text]]:
-    """The text columns of a split."""
-    return [load_splits(source)[split].data[column].to_pylist() for column in source.task.columns]
+    """The text columns of a split; one column of all texts if the model reads them separately."""
+    columns = [load_splits(source)[split].data[column].to_pylist() for column in source.task.columns]
+    return [[text for column in columns for text in column]] if kinds.find(source.task.kind).separate else columns
 
 
 def _longest(columns: list[list[Text]]) -> list[int]:

@@ -27,6 +27,7 @@ from benchmarks.runs.store import Store
 from benchmarks.runs.tensor_cache import Arrays, Stored, stored
 from benchmarks.runs.tokens import tokenise, tokens_key
 from benchmarks.tasks.data import TRAIN
+from benchmarks.tasks.pooling import own_files
 from benchmarks.tasks.tokens import Tokens
 from benchmarks.training.fit import Outputs
 from benchmarks.training.forward import predecessor_outputs
@@ -100,8 +101,8 @@ def _disagreement(
     live = predecessor_outputs(predecessor, tokens.select(rows), wishes, device)
     share = EXACT if device.precision == "float32" and not device.tf32 else ROUNDED
     for output in sorted(wishes):
-        places = tokens.places(rows) if output.tokens == "all" else rows
-        of_row = torch.repeat_interleave(rows, tokens.lengths[rows]) if output.tokens == "all" else rows
+        places = tokens.rows_of(output, rows)
+        of_row = torch.repeat_interleave(rows, tokens.lengths[rows]) if tokens.by_token(output) else rows
         given, now = kept[output.name][places].float(), live[output].float()
         if given.shape != now.shape:
             shapes = f"{list(given.shape[1:])} where the predecessor gives {list(now.shape[1:])}"
@@ -115,9 +116,9 @@ def _disagreement(
 
 
 def weights_hash(folder: Path) -> str:
-    """sha256 over weights and config.json of a saved model. A process reads a file again only if it was replaced."""
+    """sha256 over weights and settings of a saved model. A process reads a file again only if it was replaced."""
     digest = hashlib.sha256()
-    for file in (folder / WEIGHTS, folder / "config.json"):
+    for file in (folder / name for name in (WEIGHTS, "config.json", *own_files(folder))):
         found = file.stat()
         digest.update(_file_hash(file, found.st_ino, found.st_ctime_ns))
     return digest.hexdigest()

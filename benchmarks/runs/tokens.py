@@ -49,6 +49,7 @@ def tokens_key(encoder: EncoderSource, source: Source, max_length: int) -> dict[
         "length": max_length,
         "kind": source.task.kind,
         "regression": source.task.regression,
+        **({} if source.task.scale is None else {"scale": source.task.scale}),
         "code": hash_of(kinds.module_of(source.task.kind), "benchmarks.models.loading:load_tokenizer"),
         "packages": packages(("tokenizers", "transformers")),
     }

@@ -87,10 +87,12 @@ class Subjects:
 
     @cached_property
     def types(self) -> bool:
-        """Do the models take token_type_ids? An export needs the same inputs for all of them."""
+        """Do the models need token_type_ids? An export needs the same inputs for all of them. A model that reads the
+        texts of an example separately takes them, but no type says anything of an input of random words."""
         module = self.predecessor.module
         known = "token_type_ids" in inspect.signature(module.forward).parameters
-        return known and bool(getattr(module.config, "type_vocab_size", 0))
+        separate = kinds.find(self.run.task.kind).separate
+        return known and not separate and bool(getattr(module.config, "type_vocab_size", 0))
 
     def batches(self, size: int, length: int | str, device: str, most: int = 100) -> list[Inputs]:
         """The batches of one condition: one of random words without padding, or up to `most` of dev examples.

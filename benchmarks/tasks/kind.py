@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -36,6 +37,8 @@ class Kind(Objective, ABC):
     """A kind of task. `model_class`: the transformers class that gives a model of a family its head."""
 
     model_class: ClassVar[str]
+    has_head: ClassVar[bool] = True
+    """Whether the model has weights for the task above its encoder."""
     words: ClassVar[bool] = False
     """Whether a text is a list of words, each with a label, so that no part of it may be cut off."""
     reads_rows: ClassVar[bool] = False
@@ -48,6 +51,15 @@ class Kind(Objective, ABC):
     def outputs(self, task: Task) -> int:
         """The width of the head."""
         return task.outputs
+
+    def wrap(self, model: Any, folder: Path | None) -> Any:
+        """What trains, around a loaded `model_class`: the model itself, or a module that runs and saves it. `folder`:
+        where it was loaded from, None for random weights."""
+        return model
+
+    def width(self, task: Task, hidden_size: int) -> int:
+        """The numbers in a row of a model's outputs, as `logits` gives them."""
+        return self.outputs(task)
 
     @abstractmethod
     def check(self, place: str, task: Task, rows: Any) -> None:

@@ -16,9 +16,8 @@ from typing import Any, Literal
 from benchmarks.base.errors import SuiteError, nearest
 from benchmarks.tasks.kinds import CLASSIFICATION
 
-Score = Literal[
-    "matthews_correlation", "accuracy", "f1_accuracy", "pearson_spearman", "token_accuracy", "entity_f1", "span_f1"
-]
+Score = Literal["matthews_correlation", "accuracy", "f1_accuracy", "pearson_spearman", "token_accuracy", "entity_f1",
+                "span_f1", "cosine_spearman"]  # fmt: skip
 
 
 # Flags of a degenerate score; benchmarks.tasks.metrics sets them.
@@ -44,6 +43,7 @@ class Task:
     in_macro: bool = True
     synthetic: bool = False
     kind: str = CLASSIFICATION  # of benchmarks/tasks/kinds
+    scale: tuple[float, float] | None = None  # lowest and highest score, for a kind that trains on a share of it
     notes: tuple[str, ...] = ()
 
     @property
@@ -59,7 +59,7 @@ class Task:
 def _read(file: str) -> tuple[Task, ...]:
     """The tasks of a TOML file in this folder."""
     tables: dict[str, dict[str, Any]] = tomllib.loads(Path(__file__).with_name(file).read_text(encoding="utf-8"))
-    tuples = {"columns", "labels", "notes"}
+    tuples = {"columns", "labels", "notes", "scale"}
     for table in tables.values():
         table |= {key: tuple(table[key]) for key in tuples & table.keys()}
     return tuple(Task(name, **table) for name, table in tables.items())

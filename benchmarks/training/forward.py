@@ -64,6 +64,6 @@ def _found(
             values = tokens.objective.logits(result).float()
         else:
             states = result.hidden_states[output.layer]
-            values = states if output.tokens == "all" else states[:, 0]
+            values = states if output.tokens == "all" else tokens.objective.first_states(states, inputs)
         words = inputs["attention_mask"].bool()
         yield output, tokens.rows_of(output, rows), values[words] if tokens.by_token(output) else values

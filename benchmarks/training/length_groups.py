@@ -10,7 +10,8 @@ four micro-batches (LOG.md).
 
 The code names no architecture: transformers passes every attention call to a registered function, and `theseus` finds
 the layers. A model whose layers take more than hidden states and a mask (rotary positions), or whose head reads another
-token, gives other logits this way; `fits` detects it, and such a model trains with plain padding.
+token, gives other logits this way; `fits` detects it, and such a model trains with plain padding. So does one that
+reads the texts of an example separately: its rows are not the batch's.
 """
 
 from __future__ import annotations
@@ -168,7 +169,7 @@ class LengthGroups:
             stack[0].register_forward_pre_hook(_enter, with_kwargs=True),
             stack[-1].register_forward_hook(_leave),
         ]
-        self.fits = count > 1 and self._agrees(model)
+        self.fits = count > 1 and not objective.separate and self._agrees(model)
 
     def close(self) -> None:
         """Remove the hooks; the model is then as before."""

@@ -25,10 +25,11 @@ from reports.statistics.cells import MACRO, Cell, Cells, Summary, for_every_seed
 from reports.statistics.intervals import Estimator
 from results.format.predictions import Answers, score_kind
 from results.format.records import Run
-from results.format.scores import score
+from results.format.scores import CORRELATIONS, score
 
 BROKEN = ("diverged", "failed")
 CONSTANT = "constant predictions"  # such a flag in result.json begins with this; the split follows
+ZERO = frozenset({"matthews_correlation", "entity_f1", *CORRELATIONS})  # scores of 0 for one constant answer
 ENOUGH = 3  # values below which a trimmed mean is not shown
 
 
@@ -123,7 +124,7 @@ def constant_score(cells: Cells, answers: Mapping[str, Answers], task: str, prot
     """The best score (0 to 100) that one answer for every dev example gives; None where the labels are not stored."""
     if task in answers:
         found = answers[task]
-        if found.kind in ("matthews_correlation", "pearson_spearman", "entity_f1"):
+        if found.kind in ZERO:
             return 0.0
         if found.summed:
             return None
@@ -132,7 +133,7 @@ def constant_score(cells: Cells, answers: Mapping[str, Answers], task: str, prot
     suite = cells.results.suite
     known = next(found for found in suite.tasks if found.name == task)
     kinds = {score_kind(known, run, protocol) for arm in suite.arms for run in cells.results.of(task, arm.name)}
-    return 0.0 if kinds & {"matthews_correlation", "pearson_spearman", "entity_f1"} else None
+    return 0.0 if kinds & ZERO else None
 
 
 def with_failures(estimator: Estimator, task: str, reference: str, arm: str) -> Estimate | None:

@@ -22,6 +22,9 @@ METRICS = "metrics.jsonl"
 PREDICTIONS = "predictions.parquet"
 RESULT = "result.json"
 SUCCESSOR = "successor"
+# in it, of a sentence encoder that does not pool by the mean: how it does, and the parts for sentence-transformers
+POOLING = "1_Pooling/config.json"
+MODULES = "modules.json"
 # The folder of imported weights. No run looks for this name, so a stranger's model is used only if a suite names it.
 IMPORTED_SUCCESSOR = "imported-successor"
 # in either: marks an import

@@ -25,7 +25,7 @@ from results.format import layout, limits
 from results.format.documents.run import COLUMN
 from results.format.errors import ReportError
 from results.format.records import PROTOCOLS, Results, Run, Task
-from results.format.scores import SUMMED, Kind, score
+from results.format.scores import CORRELATIONS, SUMMED, Kind, score
 from results.format.trials import chosen_runs
 from results.format.untrusted import inside, shown, size, text
 
@@ -59,7 +59,7 @@ class Answers:
     @property
     def regression(self) -> bool:
         """True if predictions are values and not classes."""
-        return self.kind == "pearson_spearman"
+        return self.kind in CORRELATIONS
 
     @property
     def summed(self) -> bool:
@@ -119,7 +119,7 @@ def _add(results: Results, task: Task, run: Run, protocol: str, found: dict[str,
 
 def score_kind(task: Task, run: Run, protocol: str) -> Kind | None:
     """The formula of the task's score, by the metrics that the run or the task names; None if unknown."""
-    if task.score in SUMMED:
+    if task.score in SUMMED or task.score in CORRELATIONS:
         return cast(Kind, task.score)
     checkpoint = run.at(protocol)
     named = " ".join([task.score, *(checkpoint.metrics if checkpoint else ())]).lower()
@@ -197,7 +197,7 @@ def _answers(path: Path, task: Task, kind: Kind, table: pa.Table) -> Answers:
     labels = np.zeros(len(idx)) if kind in SUMMED else _numbers(path, table, COLUMN.label, np.float64)
     if any((np.diff(idx[part]) <= 0).any() for part in bounds.values()):
         raise ReportError(f"{path}: an idx appears twice in a split; run it again")
-    if kind != "pearson_spearman" and kind not in SUMMED:
+    if kind not in CORRELATIONS and kind not in SUMMED:
         whole = labels.astype(np.int64)
         limit = 2 if kind in ("f1_accuracy", "matthews_correlation") else limits.OUTPUTS
         if (whole != labels).any() or (whole < 0).any() or (whole >= limit).any():
@@ -231,10 +231,10 @@ def _given(path: Path, kind: Kind, table: pa.Table) -> tuple[NDArray[Any], NDArr
     """Predictions and logits, which must agree."""
     given = _numbers(path, table, COLUMN.prediction, np.float64)
     logits = _lists(path, table, COLUMN.logits, np.float32)
-    meant = logits[:, 0].astype(np.float64) if kind == "pearson_spearman" else logits.argmax(axis=1)
+    meant = logits[:, 0].astype(np.float64) if kind in CORRELATIONS else logits.argmax(axis=1)
     if not np.allclose(meant, given, rtol=1e-6, atol=1e-6):
         raise ReportError(f"{path}: predictions and logits disagree; run it again")
-    return (given if kind == "pearson_spearman" else given.astype(np.int64)), logits
+    return (given if kind in CORRELATIONS else given.astype(np.int64)), logits
 
 
 def _numbers(path: Path, table: pa.Table, name: str, kind: Any) -> NDArray[Any]:

@@ -13,7 +13,7 @@ in the suite.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -21,9 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-Kind = Literal[
-    "accuracy", "f1_accuracy", "matthews_correlation", "pearson_spearman", "token_accuracy", "entity_f1", "span_f1"
-]
+Kind = Literal["accuracy", "f1_accuracy", "matthews_correlation", "pearson_spearman", "token_accuracy", "entity_f1",
+               "span_f1", "cosine_spearman"]  # fmt: skip
 # Scores of which a run keeps the sums of each example, because answers are lists or texts: what is summed, in order.
 SUMMED: dict[str, tuple[str, ...]] = {
     "token_accuracy": ("right words", "words"),
@@ -31,6 +30,15 @@ SUMMED: dict[str, tuple[str, ...]] = {
     "span_f1": ("F1", "questions"),
 }
 Array = NDArray[Any]
+Change = Callable[[Array], Array]
+
+
+def _ranks(rows: Array) -> Array:
+    return np.asarray(stats.rankdata(rows, axis=-1))
+
+
+# Scores that are the mean of Pearson's correlations, and of what: the values, or their ranks (Spearman).
+CORRELATIONS: dict[str, tuple[Change, ...]] = {"pearson_spearman": (np.asarray, _ranks), "cosine_spearman": (_ranks,)}
 FLAT = 1e-9  # a variance below this share of the whole dev set's counts as zero
 
 
@@ -48,8 +56,8 @@ class Sums:
         (runs, examples, sums) alone."""
         if kind in SUMMED:
             shared, own = [np.ones(len(labels))], list(np.moveaxis(given, -1, 0))
-        elif kind == "pearson_spearman":
-            shared, own = _moments(labels, given)
+        elif kind in CORRELATIONS:
+            shared, own = _moments(labels, given, CORRELATIONS[kind])
         elif kind == "accuracy":
             shared, own = [np.ones(len(labels))], [given == labels]
         else:
@@ -77,12 +85,12 @@ class Sums:
             return _ratio(own(1, 0), own(1, 1))
         if self.kind == "entity_f1":  # 2 P R / (P + R) of right / predicted and right / true
             return _ratio(2 * own(1, 0), own(1, 1) + own(1, 2))
-        if self.kind == "pearson_spearman":
-            parts = []
-            for i in (0, 1):
+        if self.kind in CORRELATIONS:
+            parts, first = [], 1 + 2 * len(CORRELATIONS[self.kind])
+            for i in range(len(CORRELATIONS[self.kind])):
                 y, yy = totals[:, 1 + 2 * i : 2 + 2 * i], totals[:, 2 + 2 * i : 3 + 2 * i]
-                parts.append(_correlation(n, own(5, 3 * i), own(5, 3 * i + 1), own(5, 3 * i + 2), y, yy))
-            return (parts[0] + parts[1]) / 2
+                parts.append(_correlation(n, own(first, 3 * i), own(first, 3 * i + 1), own(first, 3 * i + 2), y, yy))
+            return np.asarray(np.mean(parts, axis=0))
         true, given, both = totals[:, 1:2], own(2, 0), own(2, 1)
         if self.kind == "f1_accuracy":
             return (_ratio(2 * both, given + true) + (n - given - true + 2 * both) / n) / 2
@@ -100,10 +108,10 @@ def score(kind: Kind, bounds: Mapping[str, slice], labels: Array, given: Array) 
     return np.asarray(np.mean(parts, axis=0))
 
 
-def _moments(labels: Array, given: Array) -> tuple[list[Array], list[Array]]:
-    """Standardised values and ranks, their squares and products; raw moments would cancel in float32."""
+def _moments(labels: Array, given: Array, changes: Sequence[Change]) -> tuple[list[Array], list[Array]]:
+    """Standardised values or ranks, their squares and products; raw moments would cancel in float32."""
     shared, own = [np.ones(len(labels))], []
-    for change in (np.asarray, lambda rows: stats.rankdata(rows, axis=-1)):
+    for change in changes:
         y, x = _standard(change(labels[None, :])), _standard(change(given))
         shared += [y, y**2]
         own += [x, x**2, x * y]

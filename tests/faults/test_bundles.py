@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 import sys
 import zipfile
 from pathlib import Path
@@ -136,6 +137,35 @@ def test_weights_come_only_when_asked_and_where_no_run_looks(results, tmp_path):
     assert [n for n in contents(again.file) if "successor" in n] == [
         n for n in contents(packed.file) if "successor" in n
     ]
+
+
+def sentence_encoder(results: Path, root: Path, kind: str = "sentence_transformers.models.Pooling") -> Path:
+    """A copy of the results in which a run's weights say how they pool."""
+    shutil.copytree(results, root)
+    folder = next(root.glob("rte/theseus/seed-1-*/successor"))
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_cls_token": true}')
+    (folder / "modules.json").write_text(json.dumps([{"idx": 0, "path": "1_Pooling", "type": kind}]))
+    return root
+
+
+def test_the_pooling_of_a_sentence_encoder_comes_with_its_weights(results, tmp_path):
+    packed = pack(sentence_encoder(results, tmp_path / "from"), tmp_path / "weights.zip", weights=True)
+    bring(packed.file, tmp_path / "to")
+    folder = next((tmp_path / "to").glob("rte/theseus/seed-1-*")) / "imported-successor"
+    assert json.loads((folder / "1_Pooling" / "config.json").read_text()) == {"pooling_mode_cls_token": True}
+    again = pack(tmp_path / "to", tmp_path / "again.zip", weights=True)
+    assert [n for n in contents(again.file) if "successor" in n] == [
+        n for n in contents(packed.file) if "successor" in n
+    ]
+
+
+def test_parts_of_a_sentence_encoder_that_are_other_code_are_refused(results, tmp_path):
+    packed = pack(
+        sentence_encoder(results, tmp_path / "from", "theirs.Pooling"), tmp_path / "weights.zip", weights=True
+    )
+    with pytest.raises(ReportError, match=r"modules\.json: theirs\.Pooling names code to run"):
+        bring(packed.file, tmp_path / "to")
 
 
 def test_an_imported_timing_is_not_current_here(bundle, results, tmp_path):

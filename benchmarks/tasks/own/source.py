@@ -75,6 +75,7 @@ def _task(name: str, own: OwnData, facts: Facts) -> Task:
     return Task(
         name, own.title or name, tuple(own.columns), facts.score, facts.rows[TRAIN], {DEV: facts.rows[DEV]},
         facts.labels, max_length=own.max_length, kind=own.task_kind, notes=tuple(notes),
+        scale=None if own.task_kind == kinds.CLASSIFICATION else facts.scale,
     )  # fmt: skip
 
 

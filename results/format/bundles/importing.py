@@ -40,7 +40,7 @@ from results.format.imported import read_mark
 from results.format.reader import read
 from results.format.records import Results, Run
 from results.format.staging import stage
-from results.format.untrusted import as_digest, file_digest, load, parse, read_bytes, size, text
+from results.format.untrusted import as_digest, file_digest, items, load, mapping, parse, read_bytes, size, text
 
 SPARE = 64 * limits.MIB  # bytes that must remain free on the disk
 CODE_KEYS = ("auto_map", "custom_pipelines")  # keys of a model's configuration that name code to run
@@ -106,7 +106,7 @@ def _checked(bundle: Bundle, staged: Path, found: Imported, only_missing: bool) 
             raise _wrong(bundle, f"{run.folder} lacks {absent[0]}" if absent else f"{run.folder} is {run.status}")
         with _telling_of(bundle, staged):
             check_consistent(results, run)
-            for path in sorted((staged / run.folder).glob(f"{layout.SUCCESSOR}/*")):
+            for path in sorted((staged / run.folder / layout.SUCCESSOR).rglob("*")):
                 _check_model_file(path)
     _check_fits(found.results, results, runs)
     return [run for run in runs if _is_new(bundle, run, found, only_missing)]
@@ -128,6 +128,11 @@ def _wrong(bundle: Bundle, what: str) -> ReportError:
 def _check_model_file(path: Path) -> None:
     if path.suffix == ".safetensors":
         check_safetensors(path)
+    elif path.name == layout.MODULES:
+        listed = parse(b'{"modules": %b}' % read_bytes(path, limits.MODEL_CONFIG), str(path))["modules"]
+        types = [str(mapping(part, str(path)).get("type")) for part in items(listed, str(path))]
+        if named := [kind for kind in types if not kind.startswith("sentence_transformers.models.")]:
+            raise ReportError(f"{path}: {text(named[0], 80)} names code to run, which is not allowed")
     elif path.suffix == ".json":
         raw = parse(read_bytes(path, limits.TEXT_FILE), str(path))
         if named := [key for key in CODE_KEYS if key in raw]:

@@ -54,21 +54,28 @@ def largest(path: str) -> int | None:
     if path in (layout.SUITE, layout.SPEED):
         return limits.FILES[path]
     parts = path.split("/")
-    if len(parts) not in (4, 5) or not layout.RUN.fullmatch("/".join(parts[:3])):
+    inner = "/".join(parts[3:])
+    if not _is_run(parts):
         return None
-    if not all(SLUG.fullmatch(part) and ".." not in part for part in parts):
-        return None
-    if len(parts) == 4:
-        return limits.FILES[parts[3]] if parts[3] in RUN_FILES else None
-    suffix = Path(parts[4]).suffix
-    if parts[3] != layout.SUCCESSOR or suffix not in WEIGHT_SUFFIXES:
+    if inner in RUN_FILES:
+        return limits.FILES[inner]
+    if inner == f"{layout.SUCCESSOR}/{layout.POOLING}":
+        return limits.MODEL_CONFIG
+    suffix = Path(inner).suffix
+    if len(parts) != 5 or parts[3] != layout.SUCCESSOR or suffix not in WEIGHT_SUFFIXES:
         return None
     return limits.WEIGHTS_FILE if suffix == ".safetensors" else limits.TEXT_FILE
 
 
+def _is_run(parts: Sequence[str]) -> bool:
+    """Does a path of plain names lead to a run's folder?"""
+    plain = all(SLUG.fullmatch(part) and ".." not in part for part in parts)
+    return plain and layout.RUN.fullmatch("/".join(parts[:3])) is not None
+
+
 def is_weights(path: str) -> bool:
     """Does a file of a bundle belong to a model?"""
-    return path.count("/") == 4
+    return path.count("/") >= 4
 
 
 def pack(results_folder: Path, output: Path | None = None, weights: bool = False) -> Packed:
@@ -101,8 +108,9 @@ def _sources(results: Results, runs: Sequence[Run], weights: bool) -> Iterator[t
             if (folder / name).is_file():
                 yield f"{run.folder}/{name}", folder / name
         kept = [folder / name for name in (layout.SUCCESSOR, layout.IMPORTED_SUCCESSOR) if (folder / name).is_dir()]
-        for path in sorted(kept[0].iterdir()) if weights and kept else ():
-            yield f"{run.folder}/{layout.SUCCESSOR}/{path.name}", path
+        for path in sorted(kept[0].rglob("*")) if weights and kept else ():
+            if path != kept[0] / Path(layout.POOLING).parent:
+                yield f"{run.folder}/{layout.SUCCESSOR}/{path.relative_to(kept[0]).as_posix()}", path
 
 
 def _entry(path: str, source: Path) -> Entry:

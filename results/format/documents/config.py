@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, TypeVar
 
-from results.format.documents.codec import SCHEMA, Given, Key, Nested, from_json, plain
+from results.format.documents.codec import LEFT_OUT, SCHEMA, Given, Key, Nested, from_json, plain
 from results.format.layout import run_id
 
 Read = TypeVar("Read", bound="AsRead")
@@ -53,6 +53,7 @@ class DataUsed:
     columns: Given = None
     labels: Given = None
     score: Given = None
+    scale: Given = LEFT_OUT
     max_length: Given = None
     held_out: Given = None
     dev: Given = None

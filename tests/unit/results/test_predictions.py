@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from reports import ReportError, read
 from results.format import limits
@@ -36,6 +37,23 @@ def test_answers_are_what_was_written(tmp_path, task):
     assert found.has("kd", (1,))
     assert not found.has("kd", (1, 2))
     assert not found.has("kd", ())
+
+
+def test_cosines_are_values_whose_score_is_spearmans(tmp_path):
+    root = small(tmp_path, ("stsb",), arms=("kd",), seeds=(1,))
+    frame = pd.read_parquet(file_of(root, "stsb"))
+    frame = frame[frame.checkpoint == "last"]
+    value = stats.spearmanr(frame.prediction, frame.label).statistic
+    suite = json.loads((root / "suite.json").read_text())
+    suite["tasks"][0]["score"] = "cosine_spearman"
+    (root / "suite.json").write_text(json.dumps(suite))
+    result = file_of(root, "stsb").with_name("result.json")
+    whole = json.loads(result.read_text())
+    whole["last"] |= {"score": 100 * value, "metrics": {"cosine_spearman": value}}
+    result.write_text(json.dumps(whole))
+    found = read_answers(read(root), "last")["stsb"]
+    assert (found.kind, found.regression, found.classes) == ("cosine_spearman", True, False)
+    assert found.given["kd"][1] == pytest.approx(frame.sort_values("idx").prediction.to_numpy())
 
 
 def test_order_of_rows_does_not_matter(tmp_path):
