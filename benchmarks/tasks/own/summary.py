@@ -38,8 +38,10 @@ def _texts(task: Task, rows: Dataset) -> list[tuple[str, ...]]:
 
 
 def _labels(task: Task, rows: Dataset) -> str:
-    """Examples (or words) by label, or the range of the scores."""
+    """Examples (or words) by label, the range of the scores, or the questions without an answer."""
     labels = rows.data["label"]
+    if pa.types.is_list(labels.type) and pa.types.is_string(labels.type.value_type):
+        return f"{pc.sum(pc.equal(pc.list_value_length(labels), 0)).as_py():,} without an answer"
     if pa.types.is_list(labels.type):
         labels = pc.list_flatten(labels)
     if pa.types.is_floating(labels.type):

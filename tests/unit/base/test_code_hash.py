@@ -272,7 +272,7 @@ OTHER = {
     ),
     "the soft loss": (
         replace("baselines/parts/losses.py", "* temperature**2", "* temperature"),
-        {"kd", "pkd", "pretrained"},
+        ALL,  # it belongs to a kind of task, of which every run's batches know both losses
     ),
     "the patient loss": (
         replace("baselines/parts/losses.py", "F.normalize(full_precision(states), dim=-1)", "full_precision(states)"),

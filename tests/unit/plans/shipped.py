@@ -171,3 +171,13 @@ def runs(name: str, arm: str, task: str | None = None) -> list[Run]:
 
 def rate_of(run: Run) -> Any:
     return run.build().rate.rate(run.steps)
+
+
+# Suites of a user's kind of data instead of a table of the paper: the twins of published Theseus models.
+KINDS = {
+    "minilm-ner": {"token-classification"},
+    "minilm-nli": {"classification"},
+    "minilm-pos": {"token-classification"},
+    "minilm-qa": {"question-answering"},
+    "minilm-sts": {"sentence-embeddings"},
+}

@@ -72,7 +72,7 @@ def test_what_can_change_a_number_makes_another_run(inputs, field):
 @pytest.mark.parametrize(
     ("name", "change"),
     [
-        ("code_hash", lambda method: f"another {method}"),
+        ("code_hash", lambda method, kind: f"another {method} {kind}"),
         ("packages", lambda names: dict.fromkeys(names, "another version")),
     ],
 )

@@ -5,11 +5,20 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.suites.file import available
-from tests.unit.plans.shipped import EIGHT, PAPER, TABLES, TRAINED, TRIALS, plan, rate_of, runs, suite
+from benchmarks.suites.suite import load_suite
+from tests.unit.plans.shipped import EIGHT, KINDS, PAPER, TABLES, TRAINED, TRIALS, plan, rate_of, runs, suite
 
 
 def test_every_shipped_suite_is_in_this_table() -> None:
-    assert set(TABLES) == {name for name in available() if not name.startswith("demo")}
+    assert {*TABLES, *KINDS} == {name for name in available() if not name.startswith("demo")}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_suite_of_another_kind_has_five_arms_and_compares_nothing_with_the_paper(name: str) -> None:
+    made = load_suite(name)
+    assert list(made.arms) == ["finetune", "from-predecessor", "kd", "pkd", "theseus"]
+    assert (made.comparison.comparable, made.comparison.table, made.seeds) == (False, None, [1, 2])
+    assert {own.task_kind for task in made.tasks if (own := made.own(task))} == KINDS[name]
 
 
 @pytest.mark.parametrize("name", TABLES)
