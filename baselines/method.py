@@ -32,8 +32,9 @@ class Output:
     """An output of the predecessor that a method needs for every training example.
 
     `what`: the "logits" (a row an example, or a token if the task labels tokens), or the hidden "state" after `layer`
-    (1-based). The state is that of each example's first token (examples, hidden), or those of all its tokens without
-    padding, one example after the other (tokens, hidden). The planner refuses a request that the runner cannot serve.
+    (1-based). The state is that of each example's first token (examples, hidden), or of its last one if the model is
+    causal, or those of all its tokens without padding, one example after the other (tokens, hidden). The planner
+    refuses a request that the runner cannot serve.
     """
 
     what: Literal["logits", "state"]
@@ -61,6 +62,15 @@ class Objective(ABC):
 
     per_token: ClassVar[bool] = False
     """Whether an output is a row a token instead of a row an example."""
+    causal: ClassVar[bool] = False
+    """Whether a token sees only those before it."""
+    live: ClassVar[bool] = False
+    """Whether the predecessor runs in every step, because its logits are too large to keep."""
+    at_once: ClassVar[int] = 64
+    """Examples of an evaluation's batch."""
+    repeated: ClassVar[int | None] = None
+    """How many of the columns of `reduced` a model that is loaded again must repeat to rounding: the first ones, or
+    all."""
 
     def logits(self, output: Any) -> torch.Tensor:
         """The model's outputs (batch, outputs), or (batch, length, outputs) if they are per token."""
@@ -71,13 +81,30 @@ class Objective(ABC):
         """How many units the loss is a mean over; `labels` are those of the micro-batch, without padding."""
         return len(labels)
 
+    def one_token(self, states: torch.Tensor, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """The state (batch, hidden) that stands for each padded example: its first token's, or, if the model is causal,
+        its last token's, the only one that has seen the whole example."""
+        if not self.causal:
+            return states[:, 0]
+        last = inputs["attention_mask"].sum(1) - 1
+        return states[torch.arange(len(states), device=states.device), last]
+
+    def taught(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """The rows of the predecessor's logits that `distance` takes, where it is `live`."""
+        return logits
+
+    def reduced(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """What an evaluation keeps of `logits` (rows, outputs), whose `labels` are (rows, ...): (rows, columns)."""
+        return logits
+
     @abstractmethod
     def loss(self, output: Any, batch: Batch) -> torch.Tensor:
         """The task's own loss, a scalar."""
 
     @abstractmethod
     def distance(self, output: Any, batch: Batch, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
-        """The distance to the predecessor's logits `teacher` (one row an example, or a token without padding)."""
+        """The distance to the predecessor's logits `teacher`: one row an example, or a token without padding, or what
+        `taught` takes of them."""
 
 
 class PerExample(Objective):
@@ -129,8 +156,9 @@ class Batch:
         return mean if self.weight == self.share else mean * (self.share / self.weight)
 
     def first_token(self, states: torch.Tensor) -> torch.Tensor:
-        """The state of each example's first token (batch, hidden); `states` are those after an inner layer."""
-        return states[:, 0] if self.first is None else states[0, self.first]
+        """The state of each example's first token (batch, hidden), or of its last one if the model is causal; `states`
+        are those after an inner layer."""
+        return self.objective.one_token(states, self.inputs) if self.first is None else states[0, self.first]
 
     def all_tokens(self, states: torch.Tensor) -> torch.Tensor:
         """The states of all tokens without padding (tokens, hidden), in the order of an `Output` of all tokens.

@@ -28,9 +28,12 @@ from theseus import find_blocks, parameters_by_part
 Head = tuple[str, int]  # the kind of task and its outputs
 
 
-def check_wishes(arm: str, method: Method, modules: int, predecessor: EncoderSource, own_words: bool) -> None:
+def check_wishes(
+    arm: str, method: Method, modules: int, predecessor: EncoderSource, own_words: bool,
+    kind: str = kinds.CLASSIFICATION,
+) -> None:  # fmt: skip
     """Raises `SuiteError` for an output that the predecessor cannot give. `own_words`: the arm uses a tokenizer of its
-    own, so that its tokens may not be the predecessor's."""
+    own, so that its tokens may not be the predecessor's. `kind`: of the task."""
     wishes: Collection[Any] = method.needs(predecessor.layers, modules)  # whatever a rival gives
     if strangers := [wish for wish in wishes if not isinstance(wish, Output)]:
         raise SuiteError(f"arm {arm}: needs() gave {strangers[0]!r}: give objects of baselines.method.Output")
@@ -44,6 +47,9 @@ def check_wishes(arm: str, method: Method, modules: int, predecessor: EncoderSou
             raise SuiteError(f"{what} of a layer or of all tokens: a classifier has one row an example, LOGITS")
         if wish.what == "state" and not (isinstance(wish.layer, int) and 1 <= wish.layer <= predecessor.layers):
             raise SuiteError(f"{what} after layer {wish.layer}: the predecessor has layers 1 to {predecessor.layers}")
+        task = kinds.find(kind)
+        if own_words and (task.live or (wish.what == "logits" and task.per_token)):
+            raise SuiteError(f"{what} on a {kind} task, but may cut other tokens itself: name no encoder for the arm")
         if wish.tokens == "all" and own_words:
             raise SuiteError(f"{what} of all tokens, but may cut other tokens itself: use the first token's state")
 

@@ -122,7 +122,7 @@ class _TaskPlanner:
         if message := resolved.method.warning(steps):
             self.warnings.append(f"{self.task.name} {resolved.arm}: {message}")
         own_words = encoder.hash != self.encoder.hash and not resolved.first
-        check_wishes(resolved.arm, resolved.method, resolved.modules, self.encoder, own_words)
+        check_wishes(resolved.arm, resolved.method, resolved.modules, self.encoder, own_words, self.task.kind)
         check_trainable(
             resolved.method, encoder, self.encoder, self.task, resolved.modules, resolved.trainable_parameters
         )

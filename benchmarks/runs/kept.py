@@ -18,6 +18,7 @@ from benchmarks.models.loading import load_finetuned
 from benchmarks.plans.run import Run
 from benchmarks.runs.store import Store
 from benchmarks.runs.tokens import tokenise
+from benchmarks.tasks import kinds
 from benchmarks.tasks.tokens import Tokens
 from benchmarks.training.batches import evaluation_batches
 from benchmarks.training.forward import logits
@@ -36,7 +37,8 @@ def check_kept(run: Run, folder: Path, store: Store) -> None:
     stored = pd.read_parquet(folder / layout.PREDICTIONS, columns=["checkpoint", "split", "logits"])
     kept = run.config.checkpoint if run.config.checkpoint in set(stored.checkpoint) else "last"
     own = stored[(stored.checkpoint == kept) & (stored.split == split)].logits.to_numpy()
-    values = np.concatenate([own[row].reshape(-1, run.task.outputs) for row in rows])
+    width = 1 if kinds.find(run.task.kind).live else run.task.outputs
+    values = np.concatenate([own[row].reshape(-1, width) for row in rows])
     check_answers(folder / layout.SUCCESSOR, tokens.select(rows), values, run.device)
 
 

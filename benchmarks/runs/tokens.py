@@ -50,7 +50,7 @@ def tokens_key(encoder: EncoderSource, source: Source, max_length: int) -> dict[
     }
 
 
-_ARRAYS = ("ids", "types", "offsets", "labels", "idx")
+_ARRAYS = ("ids", "types", "offsets", "labels", "idx", "words")
 
 
 def _kept(split: str, arrays: dict[str, torch.Tensor], kind: str) -> Tokens:
@@ -73,15 +73,22 @@ def tokenizer_of(encoder: EncoderSource) -> Any:
 
 
 class WordHash:
-    """The tokenizer of a random encoder, for dry runs only: one id per word, [CLS] 1, [SEP] 2."""
+    """The tokenizer of a random encoder, for dry runs only: one id per word, [CLS] 1, [SEP] 2, which masks too."""
 
     pad_token_id = 0
+    cls_token_id, eos_token_id, mask_token_id, bos_token_id = 1, 2, 2, None
+    all_special_ids = (0, 1, 2)
     unk_token = "[UNK]"
 
     def __init__(self, vocabulary: int) -> None:
         self.vocabulary = vocabulary
 
-    def __call__(self, *texts: Any, max_length: int | None = None, **_: Any) -> HashedWords:
+    def __len__(self) -> int:
+        return self.vocabulary
+
+    def __call__(
+        self, *texts: Any, max_length: int | None = None, add_special_tokens: bool = True, **_: Any
+    ) -> HashedWords:
         """`texts`: columns of texts, or of lists of words."""
         ids, types = [], []
         for parts in zip(*texts, strict=True):
@@ -90,9 +97,11 @@ class WordHash:
                 given = part.split() if isinstance(part, str) else part
                 words = [3 + sum(word.encode()) % (self.vocabulary - 3) for word in given] + [2]
                 row, kind = row + words, kind + [segment] * len(words)
-            ids.append(row[:max_length])
-            types.append(kind[:max_length])
-        return HashedWords({"input_ids": ids, "token_type_ids": types})
+            cut = slice(max_length) if add_special_tokens else slice(1, -1)
+            ids.append(row[cut])
+            types.append(kind[cut])
+        special = [[int(token < 3) for token in row] for row in ids]
+        return HashedWords({"input_ids": ids, "token_type_ids": types, "special_tokens_mask": special})
 
 
 class HashedWords(dict[str, list[list[int]]]):

@@ -138,12 +138,16 @@ class Subjects:
         for split, tokens in self.splits.items():
             sample = torch.randperm(len(tokens), generator=torch.Generator().manual_seed(2))[:SCORED].sort().values
             some = tokens.select(sample)
-            rows_of = len(some.ids) if some.by_token(LOGITS) else len(some)
-            found = np.zeros((rows_of, self.run.task.outputs), dtype=np.float32)
+            found = np.zeros((0, 0), dtype=np.float32)
             for rows, inputs in evaluation_batches(some, device):
                 values = runner.logits(self._typed(inputs))
                 words = inputs["attention_mask"].bool().cpu().numpy()
-                found[some.rows_of(LOGITS, rows).numpy()] = values[words] if some.by_token(LOGITS) else values
+                places = some.rows_of(LOGITS, rows)
+                own = torch.from_numpy(values[words] if some.by_token(LOGITS) else values)
+                kept = some.objective.reduced(own, some.labels[places]).numpy()
+                if not found.size:
+                    found = np.zeros((len(some.ids if some.by_token(LOGITS) else some), kept.shape[1]), np.float32)
+                found[places.numpy()] = kept
             logits[split], samples[split] = found, some
         score: float = kinds.find(self.run.task.kind).score(self.run.task, logits, samples).score
         return score, sum(len(some) for some in samples.values())

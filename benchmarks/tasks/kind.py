@@ -38,6 +38,12 @@ class Kind(Objective, ABC):
     model_class: ClassVar[str]
     words: ClassVar[bool] = False
     """Whether a text is a list of words, each with a label, so that no part of it may be cut off."""
+    keeps_head: ClassVar[bool] = False
+    """Whether a run starts from the head that was saved with the encoder, if it has one."""
+    chunked: ClassVar[bool] = False
+    """Whether a user's texts are cut into chunks of `words` words when they are converted."""
+    converts_by: ClassVar[frozenset[str]] = frozenset()
+    """Settings that change the rows of a user's task of this kind, and of no other."""
 
     def config(self, task: Task) -> dict[str, Any]:
         """What a model's config says of the head."""
@@ -46,6 +52,10 @@ class Kind(Objective, ABC):
     @abstractmethod
     def check(self, place: str, task: Task, rows: Any) -> None:
         """Raises `SuiteError` for rows (a `datasets.Dataset`) that are not of this kind; `place` names them."""
+
+    def unfolded(self, own: OwnData, rows: Rows) -> Rows:
+        """A user's rows as rows of the task: a kind may make several of one, or none."""
+        return rows
 
     def check_range(self, place: str, task: Task, rows: Any) -> None:
         """Raises `SuiteError` for labels outside the scale of a built-in task."""
@@ -86,6 +96,14 @@ class Summed(Kind):
     """A kind whose score is a function of sums over examples, such as right words and words (results/format/scores.py).
     Runs keep the sums of each example, so a report resamples them without knowing the kind."""
 
+    def width(self, task: Task) -> int:
+        """The columns that an evaluation keeps (`Objective.reduced`)."""
+        return task.outputs
+
+    def beside(self, task: Task, logits: Logits, tokens: Tokens) -> dict[str, float]:
+        """Metrics of a split that are reported beside its score."""
+        return {}
+
     @abstractmethod
     def sums(self, task: Task, logits: Logits, tokens: Tokens) -> NDArray[np.float64]:
         """(examples, sums) in the order of `SUMMED[task.score]`."""
@@ -98,16 +116,17 @@ class Summed(Kind):
         """The mean over splits of the score of each."""
         if not logits or logits.keys() != dev.keys():
             raise ValueError(f"{task.name}: logits of {sorted(logits)} and {sorted(dev)} must be the same splits")
-        values, flags = {}, []
+        values, beside, flags = dict[str, float](), dict[str, float](), list[str]()
         for split, found in logits.items():
             self._check_logits(task, split, found, dev[split])
             sums = self.sums(task, found, dev[split])
             suffix = split.removeprefix("validation") if len(logits) > 1 else ""
             whole = {split: slice(0, len(sums))}
             values[task.score + suffix] = float(score(task.score, whole, np.zeros(len(sums)), sums[None])[0])
+            beside |= {name + suffix: value for name, value in self.beside(task, found, dev[split]).items()}
             flags += [f"{CONSTANT} on {split}"] if self.is_constant(found) else []
         mean = 100.0 * float(np.mean(list(values.values())))
-        return Scored(values, mean, flags + ([AT_CHANCE] if mean <= self.constant(task, dev) else []))
+        return Scored(values | beside, mean, flags + ([AT_CHANCE] if mean <= self.constant(task, dev) else []))
 
     def is_constant(self, logits: Logits) -> bool:
         """Whether every row of logits gives the same answer."""
@@ -117,8 +136,8 @@ class Summed(Kind):
     def _check_logits(self, task: Task, split: str, logits: Logits, tokens: Tokens) -> None:
         if task.score not in SUMMED:
             raise ValueError(f"{task.name}: {task.score} is not a score of this kind of task")
-        if logits.ndim != 2 or logits.shape != (len(tokens.ids), task.outputs):
-            wanted = (len(tokens.ids), task.outputs)
+        wanted = (len(tokens.ids), self.width(task))
+        if logits.shape != wanted:
             raise ValueError(f"{task.name}: logits {logits.shape} on {split}, but its tokens and outputs are {wanted}")
         if not np.isfinite(logits).all():
             raise ValueError(f"{task.name}: logits on {split} must be finite")

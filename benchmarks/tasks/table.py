@@ -16,7 +16,8 @@ from typing import Any, Literal
 from benchmarks.base.errors import SuiteError, nearest
 from benchmarks.tasks.kinds import CLASSIFICATION
 
-Score = Literal["matthews_correlation", "accuracy", "f1_accuracy", "pearson_spearman", "token_accuracy", "entity_f1"]
+Score = Literal["matthews_correlation", "accuracy", "f1_accuracy", "pearson_spearman", "token_accuracy", "entity_f1",
+                "masked_accuracy", "likelihood"]  # fmt: skip
 
 
 # Flags of a degenerate score; benchmarks.tasks.metrics sets them.
@@ -27,7 +28,8 @@ AT_CHANCE = "no better than a constant answer"
 
 @dataclass(frozen=True)
 class Task:
-    """`labels` are class names in id order; empty means regression. `dev` maps each dev split to its row count."""
+    """`labels` are class names in id order; a classification without any is a regression. `dev` maps each dev
+    split to its row count."""
 
     name: str
     title: str
@@ -45,7 +47,7 @@ class Task:
 
     @property
     def regression(self) -> bool:
-        return not self.labels
+        return not self.labels and self.kind == CLASSIFICATION
 
     @property
     def outputs(self) -> int:

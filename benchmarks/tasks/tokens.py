@@ -22,7 +22,8 @@ class Tokens:
     """One tokenised split; example i has the tokens `ids[offsets[i]:offsets[i + 1]]`.
 
     `ids` (tokens,) int32, `types` (tokens,) uint8, `offsets` (examples + 1,), `idx` (examples,). `labels`: of each
-    example (examples, ...), or of each token (tokens,) if the kind of task labels tokens. `kind`: its name.
+    example (examples, ...), or of each token (tokens,) if the kind of task labels tokens. `kind`: its name. `words`:
+    of each example's text, where the kind counts them.
     """
 
     ids: torch.Tensor
@@ -32,6 +33,7 @@ class Tokens:
     idx: torch.Tensor
     pad_id: int
     kind: str = kinds.CLASSIFICATION
+    words: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -62,8 +64,10 @@ class Tokens:
         return output.tokens == "all" or (output.what == "logits" and self.objective.per_token)
 
     def scored(self, logits: NDArray[Any]) -> NDArray[Any]:
-        """The rows of `logits` that have a label: of all examples, or of all tokens that are not ignored."""
-        return logits[(self.labels != IGNORED).numpy()] if self.objective.per_token else logits
+        """The rows of `logits` that have a label: of all examples, or of all tokens that are not ignored. Of a language
+        model the nats only: the predicted token may change by rounding."""
+        found = logits[(self.labels != IGNORED).numpy()] if self.objective.per_token else logits
+        return found[:, : self.objective.repeated]
 
     def units(self, rows: torch.Tensor) -> int:
         """How many units the loss of these `rows` (n,) is a mean over."""
@@ -75,7 +79,9 @@ class Tokens:
         flat = self.places(rows)
         types = None if self.types is None else self.types[flat]
         labels = self.labels[flat if self.objective.per_token else rows]
-        return replace(self, ids=self.ids[flat], types=types, offsets=offsets, labels=labels, idx=self.idx[rows])
+        words = None if self.words is None else self.words[rows]
+        own = replace(self, ids=self.ids[flat], types=types, offsets=offsets, labels=labels, idx=self.idx[rows])
+        return replace(own, words=words)
 
     def collate(self, rows: torch.Tensor, device: str) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         """Inputs padded to the longest of `rows` (n,), and labels, on `device`."""

@@ -28,6 +28,8 @@ class Facts:
         rows = f"{train} rows to train and {dev} {'of the same file held out as' if self.held_out else 'of'} dev"
         if self.scale:
             return f"{self.kind}, {rows}, scores from {self.scale[0]:g} to {self.scale[1]:g}, scored by {self.score}"
+        if not self.labels:
+            return f"{self.kind}, {rows}, scored by {self.score}"
         return f"{self.kind}, {rows}, {len(self.labels)} labels ({listed(self.labels)}), scored by {self.score}"
 
 

@@ -38,5 +38,7 @@ def _labels(task: Task, rows: Dataset) -> str:
     if task.regression:
         low, high = (value.as_py() for value in pc.min_max(rows.data["label"]).values())
         return f"scores {low:g} to {high:g}"
+    if not task.labels:
+        return "no labels"
     counts = Counter(rows.data["label"].to_pylist())
     return listed(tuple(f"{name} {counts[i]:,}" for i, name in enumerate(task.labels)))

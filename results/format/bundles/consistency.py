@@ -9,6 +9,7 @@ carelessly edited.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from results.format import layout
@@ -26,7 +27,7 @@ def check_consistent(results: Results, run: Run) -> None:
     folder = results.root / run.folder
     _check_names(folder, results, run)
     _check_manifest(folder, run)
-    _check_scores(folder, run)
+    _check_scores(folder, run, next(task.score for task in results.suite.tasks if task.name == run.task))
     check_run(results, run)
 
 
@@ -56,14 +57,20 @@ def _check_manifest(folder: Path, run: Run) -> None:
             raise ReportError(f"{path}: {key} differs from config.json; run it again")
 
 
-def _check_scores(folder: Path, run: Run) -> None:
+def _of_score(score: str, metrics: Mapping[str, float | None]) -> list[float]:
+    """The metrics that make the score: those whose names begin with its name, else all."""
+    own = {name: value for name, value in metrics.items() if name.startswith(score)} or metrics
+    return [value for value in own.values() if value is not None]
+
+
+def _check_scores(folder: Path, run: Run, score_name: str) -> None:
     if run.status != "done":
         return
     for protocol in PROTOCOLS:
         checkpoint = run.at(protocol)
         if checkpoint is None or checkpoint.score is None:
             continue
-        values = [value for value in checkpoint.metrics.values() if value is not None]
+        values = _of_score(score_name, checkpoint.metrics)
         if not values or abs(100 * sum(values) / len(values) - checkpoint.score) > TOLERANCE:
             raise ReportError(f"{folder / layout.RESULT}: the {protocol} score is not the mean of its metrics")
     if run.curve and run.last is not None:
