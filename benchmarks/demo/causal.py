@@ -1,7 +1,7 @@
 """A causal language model to start from, where none is at hand: GPT-2 with random weights, a tokenizer of your text.
 
     python -m benchmarks.demo.causal books.parquet my-gpt2 --layers 8 --hidden 256
-    python -m benchmarks plan my-lm.toml                 # encoder.path = "my-gpt2", and a task of kind = "causal-lm"
+    python -m benchmarks plan SUITE                      # encoder.path = "my-gpt2", and a task of kind = "causal-lm"
 
 A suite whose encoder is this folder pre-trains its own predecessor: the predecessor is "fine-tuned" from random weights
 on the task's text, so its `epochs` are those of a pre-training. What starts from the encoder (fine-tuning, KD, PKD)
@@ -59,7 +59,7 @@ def make(
     tokenizer = tokenizer_of(texts(path, column), vocabulary, positions)
     torch.manual_seed(seed)
     config = GPT2Config(
-        vocab_size=len(tokenizer), n_positions=positions, n_embd=hidden, n_layer=layers, n_head=max(1, hidden // HEAD),
+        vocab_size=len(tokenizer), n_positions=positions, n_embd=hidden, n_layer=layers, n_head=hidden // HEAD,
         bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
     )  # fmt: skip
     GPT2LMHeadModel(config).save_pretrained(folder)
@@ -73,12 +73,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("text", type=Path, help="a .parquet or .jsonl file, or plain text")
     parser.add_argument("output", type=Path, help="the folder to write")
     parser.add_argument("--column", default="text", help="the column with the text")
-    for name, value in (("layers", 8), ("hidden", 256), ("vocabulary", 8000), ("positions", 128), ("seed", 0)):
-        parser.add_argument(f"--{name}", type=int, default=value, help=f"default: {value}")
+    parser.add_argument("--layers", type=int, default=8, help="default: 8")
+    parser.add_argument("--hidden", type=int, default=256, help="width of a layer, a multiple of 64; default: 256")
+    parser.add_argument("--vocabulary", type=int, default=8000, help="most tokens; default: 8000")
+    parser.add_argument("--positions", type=int, default=128, help="tokens of the longest example; default: 128")
+    parser.add_argument("--seed", type=int, default=0, help="of the weights; default: 0")
     given = parser.parse_args(arguments)
     if not given.text.is_file():
         parser.error(f"{given.text} is not a file")
-    if given.hidden % max(1, given.hidden // HEAD):
+    if given.hidden % HEAD:
         parser.error(f"--hidden {given.hidden} is not a multiple of {HEAD}")
     make(
         given.text,

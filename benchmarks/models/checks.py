@@ -14,21 +14,26 @@ from transformers import AutoConfig, AutoModel
 
 from benchmarks.base.errors import SuiteError
 from benchmarks.base.hub import check_cached, told
-from benchmarks.models.loading import folder_of, load_finetuned, load_tokenizer, under_a_new_head
+from benchmarks.models.loading import folder_of, load_finetuned, load_tokenizer, model_class, under_a_new_head
 from benchmarks.models.safety import check_folder, check_model_folder
 from benchmarks.models.source import WEIGHTS, EncoderSource
+from benchmarks.tasks import kinds
 from benchmarks.tasks.table import Task
 from results.format.errors import UserError
 from theseus import find_blocks
 
 
-def check_classifier(folder: Path, place: str) -> None:
-    """Refuse a model that was saved without a classifier, such as a SQuAD model (docs/fidelity.md, trap 13): if the
-    widths fit, transformers would silently add a random head. Raises `SuiteError`."""
+def check_classifier(folder: Path, place: str, kind: str = kinds.CLASSIFICATION) -> None:
+    """Refuse a model that was saved without a head for a kind of task, such as a SQuAD model for classification
+    (docs/fidelity.md, trap 13): if the widths fit, transformers would silently add a random head. Raises
+    `SuiteError`."""
     listed = check_model_folder(folder, place).get("architectures") or []
     saved = [str(name) for name in listed] if isinstance(listed, list) else []
-    if not any(name.endswith("ForSequenceClassification") for name in saved):
-        raise SuiteError(f"{place} was saved as {', '.join(saved) or 'an unknown class'}: give a fine-tuned classifier")
+    wanted = model_class(kind)
+    ending, known = wanted.__name__.removeprefix("AutoModel"), wanted._model_mapping._model_mapping.values()
+    if not any(name.endswith(ending) or name in known for name in saved):
+        what = "a fine-tuned classifier" if kind == kinds.CLASSIFICATION else f"a model that was fine-tuned on {kind}"
+        raise SuiteError(f"{place} was saved as {', '.join(saved) or 'an unknown class'}: give {what}")
 
 
 VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model")
@@ -44,7 +49,7 @@ def check_predecessor(folder: str, task: Task, source: EncoderSource) -> str:
     place = f"predecessor for {task.name} in {folder}"
     if not (path / "config.json").is_file():
         raise SuiteError(f"predecessor for {task.name}: {folder} is not a save_pretrained folder with {WEIGHTS}")
-    check_classifier(path, place)
+    check_classifier(path, place, task.kind)
     try:
         config = AutoConfig.from_pretrained(path, trust_remote_code=False)
         own = dict(source.shape)
@@ -57,9 +62,10 @@ def check_predecessor(folder: str, task: Task, source: EncoderSource) -> str:
     for name in ("vocab_size", "hidden_size"):
         if own.get(name, getattr(config, name)) != getattr(config, name):
             raise SuiteError(f"{place} has {name} {getattr(config, name)}, but the suite's encoder has {own[name]}")
-    check_head(config, task, place)
+    if not kinds.find(task.kind).keeps_head:  # that of a language model is the vocabulary, which was compared
+        check_head(config, task, place)
     try:
-        load_finetuned(path, "eager")
+        load_finetuned(path, "eager", task.kind)
     except UserError:
         raise
     except Exception as error:  # as in `check_loadable`

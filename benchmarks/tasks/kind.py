@@ -79,6 +79,9 @@ class Kind(Objective, ABC):
     def encode(self, tokenizer: Any, task: Task, rows: Any, max_length: int) -> Tokens:
         """Tokenise a split, and cut its examples at `max_length` tokens."""
 
+    def check_model(self, model: Any) -> None:
+        """Raises `ValueError` for a model, in eval mode, that cannot do what the kind asks."""
+
     @abstractmethod
     def made_up_labels(self, lengths: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Random labels of a task of two classes for examples of these `lengths` (examples,), to time steps."""

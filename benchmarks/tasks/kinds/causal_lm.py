@@ -53,6 +53,15 @@ class CausalLM(LanguageModel):
             words=torch.tensor(words, dtype=torch.float32),
         )
 
+    @torch.no_grad()
+    def check_model(self, model: Any) -> None:
+        """A token must not see those after it: another last token must change no earlier output."""
+        ids = torch.arange(8, device=next(model.parameters()).device)[None]
+        other = torch.cat([ids[:, :-1], ids[:, :1]], dim=1)
+        one, two = (model(input_ids=given).logits[:, :-1].float() for given in (ids, other))
+        if not torch.allclose(one, two, rtol=1e-3, atol=1e-3 * float(one.abs().max())):
+            raise ValueError("its tokens see those after them: take a causal model")
+
     def made_up_labels(self, lengths: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         labels = super().made_up_labels(lengths, generator)
         labels[lengths.cumsum(0) - 1] = IGNORED

@@ -143,6 +143,21 @@ def test_a_later_token_changes_no_earlier_one(model):
     assert not torch.allclose(one[:, -1], two[:, -1], atol=1e-2)
 
 
+def test_a_model_whose_tokens_see_later_ones_is_refused():
+    KIND.check_model(gpt2())
+    KIND.check_model(bert())
+    shape = {**tiny.SHAPE, "num_hidden_layers": 2, "initializer_range": 0.3}
+    with pytest.raises(ValueError, match="its tokens see those after them"):
+        KIND.check_model(BertLMHeadModel(BertConfig(**shape)).eval())
+
+
+def test_a_model_that_has_no_head_for_the_kind_is_refused(tmp_path):
+    gpt2(4).save_pretrained(tmp_path)
+    encoder = EncoderSource("tiny", str(tmp_path), None, "tiny", 4)
+    with pytest.raises(SuiteError, match="encoder tiny: transformers has no gpt2 model for a masked-lm task"):
+        counts(Finetune(), encoder, encoder, ("masked-lm", 1), 2)
+
+
 def test_models_of_the_bert_family_become_decoders(tmp_path):
     shape = tuple(sorted({**tiny.SHAPE, "num_hidden_layers": 2}.items()))
     found = load_pretrained(EncoderSource("r", "random", None, "random", 2, shape), TASK, 0, "eager")

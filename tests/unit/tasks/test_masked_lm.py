@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset
 from torch.nn import functional as F
 from transformers import BertConfig, BertForMaskedLM, BertModel, PreTrainedTokenizerFast
 
@@ -17,11 +18,14 @@ from baselines.parts.replacing_rate import RateOptions
 from baselines.pkd import PKD
 from baselines.theseus import TheseusMethod
 from benchmarks.base.errors import SuiteError
+from benchmarks.models.checks import check_predecessor
 from benchmarks.models.loading import load_finetuned, under_a_new_head
 from benchmarks.models.source import EncoderSource
-from benchmarks.plans.checks import check_wishes, counts
+from benchmarks.plans.checks import check_wishes, counts, new_head
 from benchmarks.tasks import kinds
+from benchmarks.tasks.data import load_splits
 from benchmarks.tasks.own.files import Rows
+from benchmarks.tasks.own.source import own_source
 from benchmarks.tasks.settings import OwnData
 from benchmarks.tasks.table import AT_CHANCE, CONSTANT, Task
 from benchmarks.tasks.tokens import IGNORED, Tokens
@@ -187,6 +191,22 @@ def test_a_saved_head_is_kept_and_a_missing_one_is_new(tmp_path):
     BertModel(whole.config).save_pretrained(tmp_path / "encoder")
     fresh = under_a_new_head(tmp_path / "encoder", TASK, "eager")
     assert fresh.cls.predictions.decoder.weight is fresh.bert.embeddings.word_embeddings.weight
+    assert new_head(EncoderSource("whole", str(tmp_path / "whole"), None, "one", 4), TASK) is None
+    assert new_head(EncoderSource("plain", str(tmp_path / "encoder"), None, "two", 4), TASK) == (
+        "encoder plain has no head for masked-lm (cls.predictions.bias, ...): every run starts from a new one"
+    )
+
+
+def test_a_given_predecessor_must_have_the_head(tmp_path):
+    whole = model(4)
+    whole.save_pretrained(tmp_path / "whole")
+    source = EncoderSource("tiny", str(tmp_path / "whole"), None, "hash", 4)
+    assert check_predecessor(str(tmp_path / "whole"), TASK, source)
+    tiny.bert(4).save_pretrained(tmp_path / "classifier")
+    with pytest.raises(
+        SuiteError, match="BertForSequenceClassification: give a model that was fine-tuned on masked-lm"
+    ):
+        check_predecessor(str(tmp_path / "classifier"), TASK, source)
 
 
 def test_tied_embeddings_are_counted_once_and_survive_saving(tmp_path):
@@ -216,6 +236,21 @@ def test_a_users_text_is_cut_into_chunks_of_words():
         KIND.converted(own, KIND.find_labels(own, given), KIND.unfolded(own, Rows("a", {"text": [3]}, [1])))
     with pytest.raises(SuiteError, match="column 'text' has no words"):
         KIND.unfolded(own, Rows("a", {"text": [" "]}, [1]))
+
+
+def test_a_books_rows_are_chunks_and_the_chunks_of_a_group_stay_together(tmp_path):
+    books = {"text": [" ".join(f"{name}{i}" for i in range(100)) for name in "abcdef"], "book": list("abcdef")}
+    Dataset.from_dict(books).to_parquet(tmp_path / "books.parquet")
+    own = {"kind": "masked-lm", "train": str(tmp_path / "books.parquet"), "columns": ["text"], "group": "book"}
+    source = own_source("books", OwnData(**own, words=20, dev_share=0.2))
+    assert (source.task.train_rows, source.task.dev) == (25, {"validation": 5})
+    splits = load_splits(source)
+    names = [{text[0] for text in rows.data["text"].to_pylist()} for rows in splits.values()]
+    assert not names[0] & names[1]
+    rows = [
+        own_source("books", OwnData(**own, max_length=length, dev_share=0.2)).task.train_rows for length in (29, 57)
+    ]
+    assert rows == [25, 15]  # chunks of 20 and of 34 words
 
 
 @pytest.mark.parametrize(
