@@ -32,9 +32,10 @@ class Output:
     """An output of the predecessor that a method needs for every training example.
 
     `what`: the "logits" (a row an example, or a token if the task labels tokens), or the hidden "state" after `layer`
-    (1-based). The state is that of each example's first token (examples, hidden), of each text's (examples, texts,
-    hidden) if the model reads the texts of an example separately, or those of all its tokens without
-    padding, one example after the other (tokens, hidden). The planner refuses a request that the runner cannot serve.
+    (1-based). The state is that of each example's first token (examples, hidden), of its last one if the model is
+    causal, of each text's (examples, texts, hidden) if the model reads the texts of an example separately, or those of
+    all its tokens without padding, one example after the other (tokens, hidden). The planner refuses a request that the
+    runner cannot serve.
     """
 
     what: Literal["logits", "state"]
@@ -66,6 +67,12 @@ class Objective(ABC):
     """Whether each row of outputs is a choice of one: its largest is the answer."""
     separate: ClassVar[bool] = False
     """Whether the model reads each text of an example by itself."""
+    causal: ClassVar[bool] = False
+    """Whether a token sees only those before it."""
+    live: ClassVar[bool] = False
+    """Whether the predecessor runs in every step, because its logits are too large to keep."""
+    at_once: ClassVar[int] = 64
+    """Examples of an evaluation's batch."""
 
     def logits(self, output: Any) -> torch.Tensor:
         """The model's outputs (batch, outputs), or (batch, length, outputs) if they are per token."""
@@ -76,10 +83,22 @@ class Objective(ABC):
         """How many units the loss is a mean over; `labels` are those of the micro-batch, without padding."""
         return len(labels)
 
-    def first_states(self, states: torch.Tensor, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Of a layer's states (batch, length, hidden) that of each example's first token: (batch, hidden), or
-        (batch, texts, hidden) if the model reads the texts separately."""
-        return states[:, 0]
+    def example_states(self, states: torch.Tensor, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """The state (batch, hidden) that stands for each padded example: its first token's, or, if the model is causal,
+        its last token's, the only one that has seen the whole example. (batch, texts, hidden) if the model reads the
+        texts separately."""
+        if not self.causal:
+            return states[:, 0]
+        last = inputs["attention_mask"].sum(1) - 1
+        return states[torch.arange(len(states), device=states.device), last]
+
+    def taught(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """The rows of the predecessor's logits that `distance` takes, where it is `live`."""
+        return logits
+
+    def reduced(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """What an evaluation keeps of `logits` (rows, outputs), whose `labels` are (rows, ...): (rows, columns)."""
+        return logits
 
     @abstractmethod
     def loss(self, output: Any, batch: Batch) -> torch.Tensor:
@@ -87,7 +106,8 @@ class Objective(ABC):
 
     @abstractmethod
     def distance(self, output: Any, batch: Batch, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
-        """The distance to the predecessor's logits `teacher` (one row an example, or a token without padding)."""
+        """The distance to the predecessor's logits `teacher`: one row an example, or a token without padding, or what
+        `taught` takes of them."""
 
 
 class PerExample(Objective):
@@ -139,11 +159,11 @@ class Batch:
         return mean if self.weight == self.share else mean * (self.share / self.weight)
 
     def first_token(self, states: torch.Tensor) -> torch.Tensor:
-        """The state of each example's (or each text's) first token, with the shape that an `Output` of first tokens
-        has; `states` are those after an inner layer."""
+        """The state that stands for each example (`Objective.example_states`), with the shape that an `Output` of first
+        tokens has; `states` are those after an inner layer."""
         if self.first is not None:
             return states[0, self.first]
-        return self.objective.first_states(states, self.inputs)
+        return self.objective.example_states(states, self.inputs)
 
     def all_tokens(self, states: torch.Tensor) -> torch.Tensor:
         """The states of all tokens without padding (tokens, hidden), in the order of an `Output` of all tokens.

@@ -27,9 +27,9 @@ from results.format.layout import digest
 
 # The rooms and modules whose code can move a number. A room's settings.py holds values that config.json has.
 COMPUTES = ("theseus", "baselines", "benchmarks.training", "benchmarks.tasks.metrics", "benchmarks.tasks.kind",
-            "benchmarks.tasks.kinds", "benchmarks.tasks.tokens", "benchmarks.tasks.spans",
-            "benchmarks.tasks.bi_encoder", "benchmarks.tasks.pooling", "benchmarks.models.loading",
-            "benchmarks.machine.device")  # fmt: skip
+            "benchmarks.tasks.kinds", "benchmarks.tasks.language_model", "benchmarks.tasks.tokens",
+            "benchmarks.tasks.spans", "benchmarks.tasks.bi_encoder", "benchmarks.tasks.pooling",
+            "benchmarks.models.loading", "benchmarks.machine.device")  # fmt: skip
 TRAINING = tuple(
     f"benchmarks.training.{file.stem}"
     for file in sorted((ROOT / "benchmarks" / "training").glob("*.py"))

@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoModel
 
 from benchmarks.base.errors import SuiteError
 from benchmarks.base.hub import check_cached, told
-from benchmarks.models.loading import folder_of, load_finetuned, load_tokenizer, under_a_new_head
+from benchmarks.models.loading import folder_of, load_finetuned, load_tokenizer, model_class, under_a_new_head
 from benchmarks.models.safety import check_folder, check_model_folder
 from benchmarks.models.source import WEIGHTS, EncoderSource
 from benchmarks.tasks import kinds
@@ -25,14 +25,16 @@ from theseus import find_blocks
 
 
 def check_class(folder: Path, place: str, kind: str = kinds.CLASSIFICATION) -> None:
-    """Refuse a model that was saved with another head, such as a SQuAD model for a classifier (docs/fidelity.md, trap
-    13): if the widths fit, transformers would silently add a random head. Raises `SuiteError`."""
+    """Refuse a model that was saved without a head for a kind of task, such as a SQuAD model for classification
+    (docs/fidelity.md, trap 13): if the widths fit, transformers would silently add a random head. Raises
+    `SuiteError`."""
     listed = check_model_folder(folder, place).get("architectures") or []
     saved = [str(name) for name in listed] if isinstance(listed, list) else []
-    wanted = kinds.find(kind).model_class.removeprefix("AutoModel")
-    if not any(name.endswith(wanted) for name in saved):
-        what = "classifier" if kind == kinds.CLASSIFICATION else f"model of class ...{wanted}"
-        raise SuiteError(f"{place} was saved as {', '.join(saved) or 'an unknown class'}: give a fine-tuned {what}")
+    wanted = model_class(kind)
+    ending, known = wanted.__name__.removeprefix("AutoModel"), wanted._model_mapping._model_mapping.values()
+    if not any(name.endswith(ending) or name in known for name in saved):
+        what = "a fine-tuned classifier" if kind == kinds.CLASSIFICATION else f"a model that was fine-tuned on {kind}"
+        raise SuiteError(f"{place} was saved as {', '.join(saved) or 'an unknown class'}: give {what}")
 
 
 VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model")
@@ -61,7 +63,8 @@ def check_predecessor(folder: str, task: Task, source: EncoderSource) -> str:
     for name in ("vocab_size", "hidden_size"):
         if own.get(name, getattr(config, name)) != getattr(config, name):
             raise SuiteError(f"{place} has {name} {getattr(config, name)}, but the suite's encoder has {own[name]}")
-    if kinds.find(task.kind).has_head:
+    kind = kinds.find(task.kind)
+    if kind.has_head and not kind.keeps_head:  # that of a language model is the vocabulary, which was compared
         check_head(config, task, place)
     try:
         load_finetuned(path, "eager", task.kind)

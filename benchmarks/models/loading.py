@@ -60,19 +60,21 @@ def folder_of(source: EncoderSource) -> Path:
 
 
 def under_a_new_head(folder: Path, task: Task | None, attention: str) -> Any:
-    """The encoder of a folder under a new head; a head that was saved with it, perhaps for another task, is dropped.
+    """The encoder of a folder under a new head; a head that was saved with it, perhaps for another task, is dropped, if
+    the kind of task does not keep its own.
 
     Raises `SuiteError` if the file lacks a weight below the head, or has any weight in another shape: transformers
     would fill it with random values.
     """
-    labels = kinds.find(task.kind).config(task) if task else {}
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=False, **labels)
-    own_class: Any = model_class(task.kind if task else kinds.CLASSIFICATION)._model_mapping[type(config)]
+    kind = kinds.find(task.kind if task else kinds.CLASSIFICATION)
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False, **(kind.config(task) if task else {}))
+    own_class: Any = getattr(transformers, kind.model_class)._model_mapping[type(config)]
     weights = load_file(folder / WEIGHTS)
     prefix = f"{own_class.base_model_prefix}."
     own = {name: value for name, value in weights.items() if name.startswith(prefix)}
+    given = weights if kind.keeps_head else own or weights
     model, info = own_class.from_pretrained(
-        None, config=config, state_dict=own or weights, dtype=torch.float32, attn_implementation=attention,
+        None, config=config, state_dict=given, dtype=torch.float32, attn_implementation=attention,
         output_loading_info=True, ignore_mismatched_sizes=True,  # `_refuse_made_up` refuses them by name
     )  # fmt: skip
     parts = parameters_by_part(model)

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 
 from baselines.method import LOGITS, Given, Method, Output
 from benchmarks.base import machine_cache
 from benchmarks.base.code_hash import hash_of
 from benchmarks.base.errors import SuiteError
 from benchmarks.base.identity import packages
-from benchmarks.models.source import EncoderSource
+from benchmarks.models.source import WEIGHTS, EncoderSource
 from benchmarks.tasks import kinds
 from benchmarks.tasks.table import Task
 from theseus import find_blocks, parameters_by_part
@@ -28,9 +29,12 @@ from theseus import find_blocks, parameters_by_part
 Head = tuple[str, int]  # the kind of task and its outputs
 
 
-def check_wishes(arm: str, method: Method, modules: int, predecessor: EncoderSource, own_words: bool) -> None:
+def check_wishes(
+    arm: str, method: Method, modules: int, predecessor: EncoderSource, own_words: bool,
+    kind: str = kinds.CLASSIFICATION,
+) -> None:  # fmt: skip
     """Raises `SuiteError` for an output that the predecessor cannot give. `own_words`: the arm uses a tokenizer of its
-    own, so that its tokens may not be the predecessor's."""
+    own, so that its tokens may not be the predecessor's. `kind`: of the task."""
     wishes: Collection[Any] = method.needs(predecessor.layers, modules)  # whatever a rival gives
     if strangers := [wish for wish in wishes if not isinstance(wish, Output)]:
         raise SuiteError(f"arm {arm}: needs() gave {strangers[0]!r}: give objects of baselines.method.Output")
@@ -44,6 +48,9 @@ def check_wishes(arm: str, method: Method, modules: int, predecessor: EncoderSou
             raise SuiteError(f"{what} of a layer or of all tokens: a classifier has one row an example, LOGITS")
         if wish.what == "state" and not (isinstance(wish.layer, int) and 1 <= wish.layer <= predecessor.layers):
             raise SuiteError(f"{what} after layer {wish.layer}: the predecessor has layers 1 to {predecessor.layers}")
+        task = kinds.find(kind)
+        if own_words and (task.live or (wish.what == "logits" and task.per_token)):
+            raise SuiteError(f"{what} on a {kind} task, but may cut other tokens itself: name no encoder for the arm")
         if wish.tokens == "all" and own_words:
             raise SuiteError(f"{what} of all tokens, but may cut other tokens itself: use the first token's state")
 
@@ -107,9 +114,12 @@ def counts(method: Method, encoder: EncoderSource, suite_encoder: EncoderSource,
 
     kind, outputs = head
     configs = [_config(source, outputs) for source in (encoder, suite_encoder)]
+    wanted = getattr(transformers, kinds.find(kind).model_class)
+    if odd := [config for config in configs if type(config) not in wanted._model_mapping]:
+        raise SuiteError(f"encoder {encoder.name}: transformers has no {odd[0].model_type} model for a {kind} task: "
+                         "name another encoder, or leave the task out with --tasks")  # fmt: skip
     with torch.device("meta"):
-        head_class = getattr(transformers, kinds.find(kind).model_class)
-        own, deep = (head_class.from_config(config, dtype=torch.float32) for config in configs)  # as a run loads it
+        own, deep = (wanted.from_config(config, dtype=torch.float32) for config in configs)  # as a run loads it
         model = method.build(Given(lambda: deep, lambda: own, modules, 0, 1000))
         held = {id(parameter): parameter.numel() for parameter in method.parameters(model)}
         sizes = {part: sum(p.numel() for p in found) for part, found in parameters_by_part(own).items()}
@@ -117,6 +127,31 @@ def counts(method: Method, encoder: EncoderSource, suite_encoder: EncoderSource,
     layers = method.trained_layers(len(find_blocks(deep).layers), encoder.layers if method.own_encoder else modules)
     expected = sizes["layers"] // depth * layers + sum(sizes[part] for part in method.trains if part != "layers")
     return [sum(held.values()), expected, sizes["head"] if "head" in method.trains else 0]
+
+
+def new_head(encoder: EncoderSource, task: Task) -> str | None:
+    """What a run makes anew of a head that its kind of task would have kept, in words; None if nothing is missing, or
+    if the encoder is not on this machine."""
+    if not kinds.find(task.kind).keeps_head or encoder.random or not _known_here(encoder) or encoder.revision:
+        return None
+    key = [encoder.hash, task.kind, hash_of("benchmarks.plans.checks:_missing"), packages(("torch", "transformers"))]
+    missing = machine_cache.once("new-head", list[str], key, lambda: _missing(Path(encoder.location), encoder, task))
+    if not missing:
+        return None
+    return f"encoder {encoder.name} has no head for {task.kind} ({missing[0]}, ...): every run starts from a new one"
+
+
+def _missing(folder: Path, encoder: EncoderSource, task: Task) -> list[str]:
+    """The names of the head's weights that the folder lacks."""
+    import transformers  # as in `counts`
+
+    with torch.device("meta"):
+        own = getattr(transformers, kinds.find(task.kind).model_class).from_config(_config(encoder, task.outputs))
+    head = {id(parameter) for parameter in parameters_by_part(own)["head"]}
+    with safe_open(folder / WEIGHTS, framework="numpy") as file:
+        known = set(file.keys())
+    names = [name for name, parameter in own.named_parameters() if id(parameter) in head]
+    return [name for name in names if not {name, name.removeprefix(f"{own.base_model_prefix}.")} & known]
 
 
 def _config(source: EncoderSource, outputs: int) -> Any:

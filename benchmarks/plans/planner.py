@@ -15,7 +15,7 @@ from baselines.method import Output
 from benchmarks.base.code_hash import code_hash
 from benchmarks.base.identity import packages
 from benchmarks.models.source import EncoderSource
-from benchmarks.plans.checks import check_trainable, check_wishes
+from benchmarks.plans.checks import check_trainable, check_wishes, new_head
 from benchmarks.plans.inputs import Inputs, find_inputs
 from benchmarks.plans.run import Plan, Run
 from benchmarks.suites.arms import PREDECESSOR
@@ -122,8 +122,10 @@ class _TaskPlanner:
         """Check what can be known of a run before it starts. Raises `SuiteError`, or adds a warning."""
         if message := resolved.method.warning(steps):
             self.warnings.append(f"{self.task.name} {resolved.arm}: {message}")
+        if message := new_head(encoder, self.task):
+            self.warnings.append(f"{self.task.name}: {message}")
         own_words = encoder.hash != self.encoder.hash and not resolved.first
-        check_wishes(resolved.arm, resolved.method, resolved.modules, self.encoder, own_words)
+        check_wishes(resolved.arm, resolved.method, resolved.modules, self.encoder, own_words, self.task.kind)
         check_trainable(
             resolved.method, encoder, self.encoder, self.task, resolved.modules, resolved.trainable_parameters
         )

@@ -175,14 +175,19 @@ def estimate(run: Run, encoder: Encoder, lengths: tuple[int, ...], times: StepTi
     """Estimate one run on examples of these lengths; without `times` its seconds are 0."""
     hidden = encoder.hidden_size
     intermediate = encoder.shape.get("intermediate_size", 4 * hidden)
-    batch = batches_of(lengths, run.training.batch_size, run.training.length_groups)
+    kind = kinds.find(run.task.kind)
+    batch = batches_of(lengths, run.training.batch_size, 1 if kind.causal else run.training.length_groups)
     mean = batch.words / run.training.batch_size
     per_token = 2 * (4 * hidden**2 + 2 * hidden * intermediate) + 4 * mean * hidden
     method = run.build()
     depth = encoder.layers if run.encoder == run.suite_encoder else run.layers
     units = method.work(depth, run.modules if depth == encoder.layers else run.layers, run.steps)
-    evaluated = sum(run.task.dev.values()) + round(run.held_out * run.task.train_rows)
-    evaluated *= max(1, evaluations(run.training, run.steps)) * run.layers
+    head = 0.0  # of a language model, in layers: it has an output for every token of the vocabulary
+    if kind.live:
+        head = 2 * hidden * (shape_of(run.suite_encoder) or {}).get("vocab_size", 0) / per_token
+        units += 3 * head + (run.suite_encoder.layers + head if run.needs() else 0)
+    evaluated: float = sum(run.task.dev.values()) + round(run.held_out * run.task.train_rows)
+    evaluated *= max(1, evaluations(run.training, run.steps)) * (run.layers + head)
     operations = per_token * (run.steps * batch.words * units + evaluated * mean)
     if times is None:
         return Estimate(operations, 0.0, 0.0, measured=False)
@@ -213,7 +218,8 @@ def estimates(
             if own := of_cell[cell]:
                 cells[cell] = replace(cells[cell], seconds=sum(own) / len(own), measured=True)
         found[run.id] = cells[cell]
-        if times is not None and run.predecessor not in computed and run.needs():
+        kept = run.needs() and not kinds.find(run.task.kind).live
+        if times is not None and run.predecessor not in computed and kept:
             computed.add(run.predecessor)
             words = run.task.train_rows * sum(lengths[cut]) / len(lengths[cut])  # one pass over the training examples
             paid = words * run.suite_encoder.layers * times.forward

@@ -83,6 +83,8 @@ def _width(run: Run) -> int:
 
 def _outputs(run: Run, hidden: int) -> int:
     kind, row = kinds.find(run.task.kind), 0
+    if kind.live:
+        return 0  # the predecessor runs in every step
     for output in run.outputs:
         logits = output.what == "logits"
         rows = _length(run) if output.tokens == "all" or (logits and kind.per_token) else 1

@@ -43,12 +43,14 @@ def failure_of(run: Run, facts: TokenFacts, brought: str | None) -> str | None:
 def _take(run: Run, facts: TokenFacts, brought: str | None) -> None:
     if run.finetuned:
         model = load_finetuned(Path(run.finetuned), run.device.attention, run.task.kind).to(run.device.device)
+        kinds.find(run.task.kind).check_model(model)
         logits(model, _batch(run, facts, run.tokenizer), run.device)
         if run.task.kind == kinds.CLASSIFICATION and run.task.regression:
             _check_scale(run, model)
         return
     training = run.training.model_copy(update={"max_steps": 1})
     fit = fit_of(run, lambda encoder: _batch(run, facts, encoder), training, brought)
+    kinds.find(run.task.kind).check_model(fit.model.eval())
     fit.model.train()
     with stepping(fit) as step:
         step(0, torch.arange(len(fit.tokens)))

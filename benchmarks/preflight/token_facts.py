@@ -140,6 +140,9 @@ def line(run: Run, facts: TokenFacts) -> str:
     own = "" if run.tokenizer == run.suite_encoder else f" {run.arm}"
     segments = f"{'' if facts.segments else 'no '}segment ids, " if _paired(run) else ""
     limits = [f"cut at {run.max_length}"] if facts.longest > run.max_length else []
+    if limits and kinds.find(run.task.kind).chunked:
+        dropped = sum(max(0, length - run.max_length) for length in facts.lengths) / max(1, sum(facts.lengths))
+        limits[0] += f", which drops {dropped:.1%} of the tokens"
     limits += [f"the model has {facts.positions} positions"] if facts.positions else []
     unfit = facts.unknown > MANY_UNKNOWN or min(facts.longest, run.max_length) > (facts.positions or facts.longest)
     return (

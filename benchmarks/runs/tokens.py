@@ -55,7 +55,7 @@ def tokens_key(encoder: EncoderSource, source: Source, max_length: int) -> dict[
     }
 
 
-_ARRAYS = ("ids", "types", "offsets", "labels", "idx", "spans")
+_ARRAYS = ("ids", "types", "offsets", "labels", "idx", "spans", "words")
 
 
 def _kept(split: str, arrays: dict[str, torch.Tensor], kind: str, rows: Any) -> Tokens:
@@ -78,16 +78,23 @@ def tokenizer_of(encoder: EncoderSource) -> Any:
 
 
 class WordHash:
-    """The tokenizer of a random encoder, for dry runs only: one id per word, [CLS] 1, [SEP] 2."""
+    """The tokenizer of a random encoder, for dry runs only: one id per word, [CLS] 1, [SEP] 2, which masks too."""
 
     is_fast = True  # it knows the place of each word in the text
     pad_token_id = 0
+    cls_token_id, eos_token_id, mask_token_id, bos_token_id = 1, 2, 2, None
+    all_special_ids = (0, 1, 2)
     unk_token = "[UNK]"
 
     def __init__(self, vocabulary: int) -> None:
         self.vocabulary = vocabulary
 
-    def __call__(self, *texts: Any, max_length: int | None = None, **_: Any) -> HashedWords:
+    def __len__(self) -> int:
+        return self.vocabulary
+
+    def __call__(
+        self, *texts: Any, max_length: int | None = None, add_special_tokens: bool = True, **_: Any
+    ) -> HashedWords:
         """`texts`: columns of texts, or of lists of words."""
         ids, types, places = [], [], []
         for parts in zip(*texts, strict=True):
@@ -98,10 +105,13 @@ class WordHash:
                 row, kind = row + words, kind + [segment] * len(words)
                 spans += [found.span() for found in re.finditer(r"\S+", part)] if isinstance(part, str) else []
                 spans.append((0, 0))
-            ids.append(row[:max_length])
-            types.append(kind[:max_length])
+            cut = slice(max_length) if add_special_tokens else slice(1, -1)
+            ids.append(row[cut])
+            types.append(kind[cut])
             places.append(spans)
-        return HashedWords({"input_ids": ids, "token_type_ids": types, "offset_mapping": places})
+        special = [[int(token < 3) for token in row] for row in ids]
+        found = {"input_ids": ids, "token_type_ids": types, "offset_mapping": places, "special_tokens_mask": special}
+        return HashedWords(found)
 
 
 class HashedWords(dict[str, Any]):

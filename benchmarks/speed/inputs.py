@@ -141,10 +141,14 @@ class Subjects:
             number = torch.unique_consecutive(tokens.idx, return_inverse=True)[1]  # a question may have several windows
             sample = torch.randperm(int(number[-1]) + 1, generator=torch.Generator().manual_seed(2))[:SCORED]
             some = tokens.select(torch.isin(number, sample).nonzero().flatten())
-            rows_of = len(some.ids) if some.by_token(LOGITS) else len(some)
-            found = np.zeros((rows_of, kind.outputs(self.run.task)), dtype=np.float32)
+            found = np.zeros((0, 0), dtype=np.float32)
             for rows, inputs in evaluation_batches(some, device):
-                found[some.rows_of(LOGITS, rows).numpy()] = runner.logits(self._typed(inputs))
+                places = some.rows_of(LOGITS, rows)
+                own = torch.from_numpy(runner.logits(self._typed(inputs)))
+                kept = some.objective.reduced(own, some.labels[places]).numpy()
+                if not found.size:
+                    found = np.zeros((len(some.ids if some.by_token(LOGITS) else some), kept.shape[1]), np.float32)
+                found[places.numpy()] = kept
             logits[split], samples[split] = found, some
             examples += len(sample)
         score: float = kind.score(self.run.task, logits, samples).score

@@ -43,13 +43,19 @@ class Kind(Objective, ABC):
     """Whether a text is a list of words, each with a label, so that no part of it may be cut off."""
     reads_rows: ClassVar[bool] = False
     """Whether scores need the split's texts (`Tokens.rows`)."""
+    keeps_head: ClassVar[bool] = False
+    """Whether a run starts from the head that was saved with the encoder, if it has one."""
+    chunked: ClassVar[bool] = False
+    """Whether a user's texts are cut into chunks of `words` words when they are converted."""
+    converts_by: ClassVar[frozenset[str]] = frozenset()
+    """Settings that change the rows of a user's task of this kind, and of no other."""
 
     def config(self, task: Task) -> dict[str, Any]:
         """What a model's config says of the head."""
         return {"id2label": dict(enumerate(task.labels)), "label2id": {name: i for i, name in enumerate(task.labels)}}
 
     def outputs(self, task: Task) -> int:
-        """The width of the head."""
+        """The columns that an evaluation keeps of a row of outputs: the width of the head, unless they are reduced."""
         return task.outputs
 
     def wrap(self, model: Any, folder: Path | None) -> Any:
@@ -64,6 +70,10 @@ class Kind(Objective, ABC):
     @abstractmethod
     def check(self, place: str, task: Task, rows: Any) -> None:
         """Raises `SuiteError` for rows (a `datasets.Dataset`) that are not of this kind; `place` names them."""
+
+    def unfolded(self, own: OwnData, rows: Rows) -> Rows:
+        """A user's rows as rows of the task: a kind may make several of one, or none."""
+        return rows
 
     def check_range(self, place: str, task: Task, rows: Any) -> None:
         """Raises `SuiteError` for labels outside the scale of a built-in task."""
@@ -87,6 +97,9 @@ class Kind(Objective, ABC):
     def encode(self, tokenizer: Any, task: Task, rows: Any, max_length: int, train: bool = False) -> Tokens:
         """Tokenise a split, and cut its examples at `max_length` tokens. `train`: its examples are trained on, so each
         row gives one; elsewhere a kind may make several of a row, all with its `idx`."""
+
+    def check_model(self, model: Any) -> None:
+        """Raises `ValueError` for a model, in eval mode, that cannot do what the kind asks."""
 
     @abstractmethod
     def made_up_labels(self, lengths: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

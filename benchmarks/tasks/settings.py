@@ -34,8 +34,9 @@ class OwnData(Config):
     """A task of your own, from files or from a data set on the hub. An empty table names a built-in task."""
 
     kind: str | None = None
-    """`"classification"`; `"regression"`; `"token-classification"`, a list of words and a list of labels a row; or
-    `"question-answering"`, a question, a context and answers as in SQuAD. Default: one of the first two, by the labels:
+    """`"classification"`; `"regression"`; `"token-classification"`, a list of words and a list of labels a row;
+    `"question-answering"`, a question, a context and answers as in SQuAD; `"sentence-embeddings"`, two texts and a
+    score; `"masked-lm"` or `"causal-lm"`, a text a row and no labels. Default: one of the first two, by the labels:
     text and up to 20 different whole numbers are classes; numbers with decimals are scores."""
     title: Annotated[str, Field(min_length=1, max_length=60)] | None = None
     """The task's name in the report. Default: NAME."""
@@ -67,11 +68,15 @@ class OwnData(Config):
     training data, sorted."""
     score: Score | None = None
     """Default: `"accuracy"` of classes, `"pearson_spearman"` of scores, `"entity_f1"` of words whose labels are tags of
-    entities (`B-person`), else `"token_accuracy"`. `"f1_accuracy"` and `"matthews_correlation"` are for two classes."""
+    entities (`B-person`), else `"token_accuracy"`; `"masked_accuracy"` of masked and `"likelihood"` (100 / perplexity)
+    of causal language models. `"f1_accuracy"` and `"matthews_correlation"` are for two classes."""
     scale: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
     """Lowest and highest score; others are refused. Default: as found in the training data."""
     max_length: Annotated[int, Field(ge=4, le=8192)] = 128
     """Tokens at which an example is cut."""
+    words: Annotated[int, Field(ge=2, le=8192)] | None = None
+    """A language model's texts are cut into chunks of at most so many words; each is an example. Default: 0.7 times
+    `max_length`."""
 
     @model_validator(mode="after")
     def _consistent(self) -> OwnData:
@@ -98,6 +103,8 @@ class OwnData(Config):
             raise ValueError("group decides which rows become dev, but dev is given: leave out one of them")
 
     def _check_kind(self) -> None:
+        if self.words and not kinds.find(self.task_kind).chunked:
+            raise ValueError(f"words = {self.words} is for language models: their texts are cut into chunks")
         if self.task_kind != kinds.CLASSIFICATION:
             return kinds.find(self.task_kind).check_settings(self)
         if self.score not in (None, *SCORES):

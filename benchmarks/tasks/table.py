@@ -17,7 +17,7 @@ from benchmarks.base.errors import SuiteError, nearest
 from benchmarks.tasks.kinds import CLASSIFICATION
 
 Score = Literal["matthews_correlation", "accuracy", "f1_accuracy", "pearson_spearman", "token_accuracy", "entity_f1",
-                "span_f1", "cosine_spearman"]  # fmt: skip
+                "span_f1", "cosine_spearman", "masked_accuracy", "likelihood"]  # fmt: skip
 
 
 # Flags of a degenerate score; benchmarks.tasks.metrics sets them.

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 
 from baselines.method import Objective, Output
 from benchmarks.tasks import kinds
@@ -23,7 +24,8 @@ class Tokens:
     `ids` (tokens,) int32, `types` (tokens,) uint8, `offsets` (examples + 1,), `idx` (examples,). `labels`: of each
     example (examples, ...), or of each token (tokens,) if the kind of task labels tokens. `kind`: its name. Of a kind
     that needs them: `spans` (tokens, 2) int32, the characters of a text that a token stands for, from the first to
-    after the last, -1 elsewhere; `rows`, the split's `datasets.Dataset`, whose rows `idx` names.
+    after the last, -1 elsewhere; `words` (examples,), those of each example's text; `rows`, the split's
+    `datasets.Dataset`, whose rows `idx` names.
     """
 
     ids: torch.Tensor
@@ -34,6 +36,7 @@ class Tokens:
     pad_id: int
     kind: str = kinds.CLASSIFICATION
     spans: torch.Tensor | None = None
+    words: torch.Tensor | None = None
     rows: Any = None
 
     def __len__(self) -> int:
@@ -64,6 +67,10 @@ class Tokens:
         """Whether an output has a row for each token instead of one for each example."""
         return output.tokens == "all" or (output.what == "logits" and self.objective.per_token)
 
+    def scored(self, logits: NDArray[Any]) -> NDArray[Any]:
+        """The rows of per-token `logits` that have a label."""
+        return logits[(self.labels != IGNORED).numpy()]
+
     def units(self, rows: torch.Tensor) -> int:
         """How many units the loss of these `rows` (n,) is a mean over."""
         return self.objective.units(self.labels[self.places(rows) if self.objective.per_token else rows])
@@ -75,8 +82,9 @@ class Tokens:
         types = None if self.types is None else self.types[flat]
         labels = self.labels[flat if self.objective.per_token else rows]
         spans = None if self.spans is None else self.spans[flat]
-        idx = self.idx[rows]
-        return replace(self, ids=self.ids[flat], types=types, offsets=offsets, labels=labels, idx=idx, spans=spans)
+        words = None if self.words is None else self.words[rows]
+        own = replace(self, ids=self.ids[flat], types=types, offsets=offsets, labels=labels, idx=self.idx[rows])
+        return replace(own, spans=spans, words=words)
 
     def collate(self, rows: torch.Tensor, device: str) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         """Inputs padded to the longest of `rows` (n,), and labels, on `device`."""

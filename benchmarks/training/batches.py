@@ -11,12 +11,12 @@ from collections.abc import Iterator
 
 import torch
 
-from baselines.method import Batch, Output
+from baselines.method import Batch, Output, PerExample
 from benchmarks.tasks.tokens import Tokens, onto
 from benchmarks.training.length_groups import Layout, LengthGroups
 from benchmarks.training.randomness import epoch_order
 
-EVALUATION_BATCH = 64
+EVALUATION_BATCH = PerExample.at_once
 
 
 def training_rows(seed: int, examples: int, batch_size: int, steps: int, start: int = 0) -> Iterator[torch.Tensor]:
@@ -52,5 +52,5 @@ def micro_batches(
 
 def evaluation_batches(tokens: Tokens, device: str) -> Iterator[tuple[torch.Tensor, dict[str, torch.Tensor]]]:
     """(rows, inputs) over a whole split, sorted by length to save padding; the order never depends on a seed."""
-    for rows in tokens.lengths.argsort(stable=True).split(EVALUATION_BATCH):
+    for rows in tokens.lengths.argsort(stable=True).split(tokens.objective.at_once):
         yield rows, tokens.collate(rows, device)[0]

@@ -20,6 +20,7 @@ from torch import nn
 from baselines.method import Given, Method, Output
 from benchmarks.machine.settings import Device
 from benchmarks.tasks.tokens import Tokens
+from benchmarks.training.forward import LivePredecessor
 from benchmarks.training.randomness import stream_seed
 from benchmarks.training.schedule import planned_steps
 from benchmarks.training.settings import Training
@@ -30,7 +31,8 @@ Outputs = dict[Output, torch.Tensor]
 @dataclass(frozen=True)
 class Fit:
     """One training. `model` trains in place on `tokens`; `outputs` are the predecessor's, one row per training example
-    (per token, for the states of all tokens). `total`: optimizer steps, if the settings do not decide them."""
+    (per token, for the states of all tokens); `live` computes them in each step instead. `total`: optimizer steps, if
+    the settings do not decide them."""
 
     method: Method
     model: nn.Module
@@ -40,6 +42,7 @@ class Fit:
     seed: int
     device: Device
     total: int | None = None
+    live: LivePredecessor | None = None
 
     @property
     def steps(self) -> int:
@@ -49,8 +52,11 @@ class Fit:
     @property
     def length_groups(self) -> int:
         """The most length groups of a batch. With several, the model's last layer keeps first tokens only, so a method
-        that follows the states of all tokens trains with one group, which is plain padding."""
-        return 1 if any(output.tokens == "all" for output in self.outputs) else self.settings.length_groups
+        that follows the states of all tokens trains with one group, which is plain padding. So does a causal model:
+        attention inside a group has no causal mask."""
+        wishes = self.live.wishes if self.live else self.outputs
+        plain = self.tokens.objective.causal or any(output.tokens == "all" for output in wishes)
+        return 1 if plain else self.settings.length_groups
 
 
 def given_for(
@@ -67,6 +73,9 @@ def prepared(
 ) -> Fit:  # fmt: skip
     """Make the fit of `method` for a predecessor of `depth` layers: first the outputs, then the model that trains."""
     wishes = method.needs(depth, given.layers)
-    outputs = outputs_of(wishes) if wishes else {}
+    live = None
+    if wishes and tokens.objective.live:
+        live = LivePredecessor(given.predecessor().to(device.device).requires_grad_(False), wishes)
+    outputs = outputs_of(wishes) if wishes and not live else {}
     model = method.build(given).to(device.device)
-    return Fit(method, model, tokens, outputs, settings, seed, device, total)
+    return Fit(method, model, tokens, outputs, settings, seed, device, total, live)

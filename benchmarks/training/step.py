@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -37,6 +37,8 @@ def backward(fit: Fit, rows: torch.Tensor, groups: LengthGroups) -> torch.Tensor
     total = torch.zeros((), device=fit.device.device)
     parts = fit.settings.micro_batches
     for batch, layout in micro_batches(fit.tokens, rows, parts, fit.device.device, fit.outputs, groups):
+        if fit.live:
+            batch = replace(batch, outputs=fit.live(batch, fit.device))
         with precision(fit.device), groups.over(layout):
             loss = fit.method.loss(fit.model, batch) * batch.weight
         loss.backward()

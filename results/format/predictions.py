@@ -25,7 +25,7 @@ from results.format import layout, limits
 from results.format.documents.run import COLUMN
 from results.format.errors import ReportError
 from results.format.records import PROTOCOLS, Results, Run, Task
-from results.format.scores import CORRELATIONS, SUMMED, Kind, score
+from results.format.scores import CORRELATIONS, SHARES, SUMMED, Kind, score
 from results.format.trials import chosen_runs
 from results.format.untrusted import inside, shown, size, text
 
@@ -220,9 +220,10 @@ def _lists(path: Path, table: pa.Table, name: str, kind: Any) -> NDArray[Any]:
 
 
 def _sums(path: Path, kind: Kind, table: pa.Table) -> tuple[NDArray[Any], None]:
-    """The sums (examples, sums) of each example; parts of a whole, so none is negative."""
+    """The sums (examples, sums) of each example; none is negative, and most begin with a part of the others."""
     found = _lists(path, table, COLUMN.sums, np.float64)
-    if found.shape[1] != len(SUMMED[kind]) or (found < 0).any() or (found[:, :1] > found[:, 1:]).any():
+    parts = kind not in SHARES or (found[:, :1] <= found[:, 1:]).all()
+    if found.shape[1] != len(SUMMED[kind]) or (found < 0).any() or not parts:
         raise ReportError(f"{path}: sums must be {', '.join(SUMMED[kind])} of each example; run it again")
     return found, None
 

@@ -22,13 +22,16 @@ from numpy.typing import NDArray
 from scipy import stats
 
 Kind = Literal["accuracy", "f1_accuracy", "matthews_correlation", "pearson_spearman", "token_accuracy", "entity_f1",
-               "span_f1", "cosine_spearman"]  # fmt: skip
+               "span_f1", "cosine_spearman", "masked_accuracy", "likelihood"]  # fmt: skip
 # Scores of which a run keeps the sums of each example, because answers are lists or texts: what is summed, in order.
 SUMMED: dict[str, tuple[str, ...]] = {
     "token_accuracy": ("right words", "words"),
     "entity_f1": ("right entities", "predicted entities", "true entities"),
     "span_f1": ("F1", "questions"),
+    "masked_accuracy": ("right tokens", "masked tokens"),
+    "likelihood": ("nats", "tokens"),
 }
+SHARES = frozenset(SUMMED) - {"likelihood"}  # the first sum is a part of each of the others
 Array = NDArray[Any]
 Change = Callable[[Array], Array]
 
@@ -81,8 +84,10 @@ class Sums:
 
         if self.kind == "accuracy":
             return own(1, 0) / n
-        if self.kind in ("token_accuracy", "span_f1"):
+        if self.kind in ("token_accuracy", "span_f1", "masked_accuracy"):
             return _ratio(own(1, 0), own(1, 1))
+        if self.kind == "likelihood":  # the geometric mean of the tokens' probabilities, which is 1 / perplexity
+            return np.where(own(1, 1) > 0, np.exp(-_ratio(own(1, 0), own(1, 1))), 0)
         if self.kind == "entity_f1":  # 2 P R / (P + R) of right / predicted and right / true
             return _ratio(2 * own(1, 0), own(1, 1) + own(1, 2))
         if self.kind in CORRELATIONS:

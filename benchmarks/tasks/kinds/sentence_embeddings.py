@@ -59,7 +59,7 @@ class SentenceEmbeddings(Kind):
         vectors: torch.Tensor = output.embeddings
         return vectors.flatten(1)
 
-    def first_states(self, states: torch.Tensor, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    def example_states(self, states: torch.Tensor, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """Those of both texts, (batch, 2, hidden)."""
         return states[torch.arange(len(states), device=states.device)[:, None], Spans.of(inputs).starts]
 

@@ -38,7 +38,8 @@ from results.format.untrusted import file_digest
 DEV = "validation"
 CODE = ("files", "labels", "checks", "held_out", "source")
 DESCRIBES = {"title", "max_length", "train", "dev"}  # settings that do not change the converted rows
-NOTES = {"f1_accuracy": "mean of F1 and accuracy", "pearson_spearman": "mean of Pearson and Spearman"}
+NOTES = {"f1_accuracy": "mean of F1 and accuracy", "pearson_spearman": "mean of Pearson and Spearman",
+         "likelihood": "score = 100 / perplexity"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,13 @@ def own_source(name: str, own: OwnData) -> Source:
 def _converted(name: str, own: OwnData) -> tuple[Path, _Given]:
     given = _files(own) if own.train else _hub(own)
     code = hash_of(kinds.module_of(own.task_kind), *(f"benchmarks.tasks.own.{module}" for module in CODE))
-    key = [name, given.identity, own.model_dump(exclude=DESCRIBES), code, packages(("pyarrow", "datasets"))]
+    key = [
+        name,
+        given.identity,
+        own.model_dump(exclude=DESCRIBES - kinds.find(own.task_kind).converts_by),
+        code,
+        packages(("pyarrow", "datasets")),
+    ]
     return machine_cache.made("own", key, lambda folder: _convert(name, own, given, folder)), given
 
 
@@ -117,7 +124,7 @@ def _downloading(own: OwnData, split: str, place: str) -> Callable[[], Rows]:
 
 def _convert(name: str, own: OwnData, given: _Given, folder: Path) -> None:
     kind = kinds.find(own.task_kind)
-    rows = {split: read() for split, read in given.read.items()}
+    rows = {split: kind.unfolded(own, read()) for split, read in given.read.items()}
     labels: Labels = kind.find_labels(own, rows[TRAIN])
     columns = {split: kind.converted(own, labels, found) for split, found in rows.items()}
     chosen = {split: list(range(len(found))) for split, found in rows.items()}

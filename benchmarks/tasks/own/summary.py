@@ -47,5 +47,7 @@ def _labels(task: Task, rows: Dataset) -> str:
     if pa.types.is_floating(labels.type):
         low, high = (value.as_py() for value in pc.min_max(labels).values())
         return f"scores {low:g} to {high:g}"
+    if not task.labels:
+        return "no labels"
     counts = Counter(labels.to_pylist())
     return listed(tuple(f"{name} {counts[i]:,}" for i, name in enumerate(task.labels)))
