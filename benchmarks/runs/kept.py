@@ -46,8 +46,8 @@ def check_kept(run: Run, folder: Path, store: Store) -> None:
 
 def answers_of(model: Any, task: Task, tokens: Tokens, device: Device) -> NDArray[Any]:
     """The logits of all examples end to end, as predictions.parquet has them."""
-    columns = kinds.find(task.kind).predictions(task, logits(model, tokens, device), tokens)
-    return np.concatenate(list(columns["logits"]))
+    found = kinds.find(task.kind).predictions(task, logits(model, tokens, device), tokens)
+    return np.concatenate(list(found.logits))
 
 
 def check_answers(folder: Path, task: Task, tokens: Tokens, expected: NDArray[Any], device: Device) -> None:

@@ -28,6 +28,7 @@ from benchmarks.tasks.own.labels import Labels
 from benchmarks.tasks.settings import OwnData
 from benchmarks.tasks.table import AT_CHANCE, CONSTANT, Task
 from benchmarks.tasks.tokens import Tokens
+from results.format.documents.run import Answered
 from results.format.scores import SUMMED, score
 
 Logits = NDArray[np.float32]
@@ -110,8 +111,8 @@ class Kind(Objective, ABC):
         """Score logits by split. Raises `ValueError` for logits that are not the task's, or not finite."""
 
     @abstractmethod
-    def predictions(self, task: Task, logits: Logits, tokens: Tokens) -> dict[str, Any]:
-        """The columns of predictions.parquet that differ between kinds; one entry for each `idx` of the split."""
+    def predictions(self, task: Task, logits: Logits, tokens: Tokens) -> Answered:
+        """What is stored of a split's answers; one entry for each `idx`."""
 
 
 class Summed(Kind):

@@ -32,6 +32,7 @@ from benchmarks.tasks.own.labels import Labels
 from benchmarks.tasks.settings import OwnData
 from benchmarks.tasks.table import Score, Task
 from benchmarks.tasks.tokens import IGNORED, Tokens
+from results.format.documents.run import Answered
 
 WORDS_A_TOKEN = 0.7  # of English text, roughly, under vocabularies of 30,000 pieces or more
 MOST = 700.0  # nats; beyond it a perplexity is not a finite number
@@ -130,16 +131,16 @@ class LanguageModel(Summed):
         answers = logits[logits[:, 1] >= 0, 1]
         return bool((answers == answers[0]).all())
 
-    def predictions(self, task: Task, logits: Logits, tokens: Tokens) -> dict[str, Any]:
+    def predictions(self, task: Task, logits: Logits, tokens: Tokens) -> Answered:
         """Of each example the nats of its scored tokens. Labels and answers are as long as the text: left out."""
         none = [np.zeros(0, dtype=np.int64)] * len(tokens)
         counts = np.cumsum(per_example(tokens, tokens.labels.numpy() != IGNORED))[:-1].astype(int)
-        return {
-            "label": none,
-            "prediction": none,
-            "logits": np.split(tokens.scored(logits)[:, 0], counts),
-            "sums": list(self.sums(task, logits, tokens)),
-        }
+        return Answered(
+            label=none,
+            prediction=none,
+            logits=np.split(tokens.scored(logits)[:, 0], counts),
+            sums=list(self.sums(task, logits, tokens)),
+        )
 
 
 def per_example(tokens: Tokens, values: NDArray[Any]) -> NDArray[np.float64]:

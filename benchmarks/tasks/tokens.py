@@ -24,8 +24,8 @@ class Tokens:
     `ids` (tokens,) int32, `types` (tokens,) uint8, `offsets` (examples + 1,), `idx` (examples,). `labels`: of each
     example (examples, ...), or of each token (tokens,) if the kind of task labels tokens. `kind`: its name. Of a kind
     that needs them: `spans` (tokens, 2) int32, the characters of a text that a token stands for, from the first to
-    after the last, -1 elsewhere; `words` (examples,), those of each example's text; `rows`, the split's
-    `datasets.Dataset`, whose rows `idx` names.
+    after the last, -1 elsewhere; `rows`, the split's `datasets.Dataset`, whose rows `idx` names; `words` (examples,),
+    those of each example's text.
     """
 
     ids: torch.Tensor
@@ -36,8 +36,8 @@ class Tokens:
     pad_id: int
     kind: str = kinds.CLASSIFICATION
     spans: torch.Tensor | None = None
-    words: torch.Tensor | None = None
     rows: Any = None
+    words: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

@@ -119,7 +119,7 @@ class Evaluations:
             for name, values in self.kept[checkpoint].logits.items():
                 own = kinds.find(self.task.kind).predictions(self.task, values, self.dev[name])
                 idx = torch.unique_consecutive(self.dev[name].idx).numpy()
-                found = Predictions(checkpoint=checkpoint, split=name, idx=idx, **own)
+                found = Predictions(checkpoint=checkpoint, split=name, idx=idx, **vars(own))
                 frames.append(pd.DataFrame(found.columns()))
         return pd.concat(frames, ignore_index=True)
 

@@ -21,6 +21,7 @@ from benchmarks.tasks.own.labels import Labels, encoded, find_labels
 from benchmarks.tasks.settings import OwnData
 from benchmarks.tasks.table import Task
 from benchmarks.tasks.tokens import Tokens
+from results.format.documents.run import Answered
 
 
 class Classification(PerExample, Kind):
@@ -74,12 +75,12 @@ class Classification(PerExample, Kind):
     def score(self, task: Task, logits: Mapping[str, Logits], dev: Mapping[str, Tokens]) -> Scored:
         return metrics.score(task, dict(logits), {split: tokens.labels.numpy() for split, tokens in dev.items()})
 
-    def predictions(self, task: Task, logits: Logits, tokens: Tokens) -> dict[str, Any]:
-        return {
-            "label": tokens.labels.numpy(),
-            "prediction": metrics.predict(task, logits),
-            "logits": list(logits),
-        }
+    def predictions(self, task: Task, logits: Logits, tokens: Tokens) -> Answered:
+        return Answered(
+            label=tokens.labels.numpy(),
+            prediction=metrics.predict(task, logits),
+            logits=list(logits),
+        )
 
 
 def _plain(names: Iterable[str]) -> list[str]:

@@ -34,6 +34,7 @@ from benchmarks.tasks.settings import OwnData
 from benchmarks.tasks.spans import Pair, Places, best_span, exact_match, f1, pairs, windows
 from benchmarks.tasks.table import Task
 from benchmarks.tasks.tokens import IGNORED, Tokens
+from results.format.documents.run import Answered
 from results.format.untrusted import shown
 
 START, END = 1, 2  # bits of a label
@@ -161,14 +162,14 @@ class QuestionAnswering(Summed):
         shares = [np.mean([exact_match(true, "") for true, _ in _questions(task, tokens)]) for tokens in dev.values()]
         return 100.0 * float(np.mean(shares))
 
-    def predictions(self, task: Task, logits: Logits, tokens: Tokens) -> dict[str, Any]:
+    def predictions(self, task: Task, logits: Logits, tokens: Tokens) -> Answered:
         answers = list(_answers(task, logits, tokens))
-        return {
-            "label": [true for true, _ in answers],
-            "prediction": [given for _, given in answers],
-            "logits": [logits[cut[0].start : cut[-1].stop].ravel() for cut in _windows_of(tokens)],
-            "sums": list(_sums(answers)),
-        }
+        return Answered(
+            label=[true for true, _ in answers],
+            prediction=[given for _, given in answers],
+            logits=[logits[cut[0].start : cut[-1].stop].ravel() for cut in _windows_of(tokens)],
+            sums=list(_sums(answers)),
+        )
 
 
 def _log_shares(logits: torch.Tensor, own: torch.Tensor) -> torch.Tensor:

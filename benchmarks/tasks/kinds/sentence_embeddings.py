@@ -34,6 +34,7 @@ from benchmarks.tasks.pooling import pooling_of
 from benchmarks.tasks.settings import REGRESSION, OwnData
 from benchmarks.tasks.table import AT_CHANCE, CONSTANT, ONE_CLASS, Score, Task
 from benchmarks.tasks.tokens import Tokens
+from results.format.documents.run import Answered
 
 SCORE: Score = "cosine_spearman"
 
@@ -133,15 +134,15 @@ class SentenceEmbeddings(Kind):
         mean = 100.0 * float(np.mean(list(values.values())))
         return Scored(values, mean, flags + ([AT_CHANCE] if mean <= 0 else []))
 
-    def predictions(self, task: Task, logits: Logits, tokens: Tokens) -> dict[str, Any]:
+    def predictions(self, task: Task, logits: Logits, tokens: Tokens) -> Answered:
         """Labels on the task's own scale. The vectors are not kept: they are as large as the model."""
         low, high = _scale(task)
         given = cosines(logits)
-        return {
-            "label": tokens.labels.numpy().astype(np.float64) * (high - low) + low,
-            "prediction": given.astype(np.float64),
-            "logits": list(given[:, None]),
-        }
+        return Answered(
+            label=tokens.labels.numpy().astype(np.float64) * (high - low) + low,
+            prediction=given.astype(np.float64),
+            logits=list(given[:, None]),
+        )
 
 
 def _scale(task: Task) -> tuple[float, float]:

@@ -28,6 +28,7 @@ from benchmarks.tasks.own.labels import Labels, check_classes
 from benchmarks.tasks.settings import OwnData
 from benchmarks.tasks.table import Task
 from benchmarks.tasks.tokens import IGNORED, Tokens
+from results.format.documents.run import Answered
 from results.format.untrusted import shown
 
 Entity = tuple[str, int, int]  # type, first word, last word
@@ -141,16 +142,16 @@ class TokenClassification(Summed):
         shares = torch.stack([torch.bincount(found, minlength=task.outputs) / len(found) for found in labels])
         return 100.0 * float(shares.mean(0).max())
 
-    def predictions(self, task: Task, logits: Logits, tokens: Tokens) -> dict[str, Any]:
+    def predictions(self, task: Task, logits: Logits, tokens: Tokens) -> Answered:
         pairs = list(_answers(logits, tokens))
         scored = (tokens.labels != IGNORED).numpy()
         bounds = np.cumsum([len(true) for true, _ in pairs])[:-1]
-        return {
-            "label": [true for true, _ in pairs],
-            "prediction": [given for _, given in pairs],
-            "logits": [part.ravel() for part in np.split(logits[scored], bounds)],
-            "sums": list(self.sums(task, logits, tokens)),
-        }
+        return Answered(
+            label=[true for true, _ in pairs],
+            prediction=[given for _, given in pairs],
+            logits=[part.ravel() for part in np.split(logits[scored], bounds)],
+            sums=list(self.sums(task, logits, tokens)),
+        )
 
 
 def _listed(rows: Rows, name: str, row: int) -> list[Any]:

@@ -194,17 +194,26 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class Predictions:
-    """The columns of predictions.parquet: the output of a checkpoint for each example of a dev split. `sums`: only of a
-    task whose answers are lists or texts (results/format/scores.py:SUMMED)."""
-
+class _Examples:
     checkpoint: Given
     split: Given
     idx: Given
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What a model answered to examples. `sums`: only of a task whose answers are lists or texts
+    (results/format/scores.py:SUMMED)."""
+
     label: Given
     prediction: Given
     logits: Given
     sums: Given = LEFT_OUT
+
+
+@dataclass(frozen=True)
+class Predictions(Answered, _Examples):
+    """The columns of predictions.parquet: the output of a checkpoint for each example of a dev split."""
 
     def columns(self) -> dict[str, Any]:
         """The values by the name of their column."""

@@ -37,7 +37,7 @@ def random_split(kind: str, examples: int = 9, next_token: bool = False) -> Toke
         hidden[offsets[:-1] + 1] = False
     hidden[offsets[1:] - 1] = True
     words = torch.ones(examples) * 3
-    return Tokens(ids, None, offsets, labels.masked_fill(hidden, IGNORED), torch.arange(examples), 0, kind, words)
+    return Tokens(ids, None, offsets, labels.masked_fill(hidden, IGNORED), torch.arange(examples), 0, kind, words=words)
 
 
 def fit_of(method: Method, tokens: Tokens, model: Any, **settings: Any) -> Fit:

@@ -104,7 +104,7 @@ def test_perplexity_is_that_of_an_independent_loop(model):
 
 def test_what_is_stored_gives_the_score_again():
     tokens, found = split(), logits(gpt2(), split(), tiny.CPU)
-    kept = KIND.predictions(TASK, found, tokens)
+    kept = vars(KIND.predictions(TASK, found, tokens))
     sums = np.stack(kept["sums"])[None]
     again = score("likelihood", {"validation": slice(0, len(tokens))}, np.zeros(len(tokens)), sums)
     assert 100 * float(again[0]) == pytest.approx(KIND.score(TASK, {"v": found}, {"v": tokens}).score)

@@ -121,7 +121,7 @@ def test_the_reduced_evaluation_equals_the_whole_one():
         "perplexity": pytest.approx(float(nats.mean().exp()), rel=1e-5),
     }
     assert result.score == pytest.approx(100 * result.metrics["masked_accuracy"])
-    kept = KIND.predictions(TASK, found, tokens)
+    kept = vars(KIND.predictions(TASK, found, tokens))
     assert np.allclose(np.concatenate(kept["logits"]), nats, atol=1e-5)
     assert np.sum(kept["sums"], axis=0).tolist() == [int(right.sum()), int(scored.sum())]
     assert [len(row) for row in kept["logits"]] == [int(own[1]) for own in kept["sums"]]

@@ -156,7 +156,7 @@ def answered(start: list[float], end: list[float], empty: tuple[float, float], s
     idx = torch.full((len(offsets) - 1,), 100)
     tokens = Tokens(torch.zeros(count), None, offsets, labels, idx, 0, TASK.kind, spans[:count], data)
     assert answered.__doc__
-    (found,) = KIND.predictions(TASK, values, tokens)["prediction"]
+    (found,) = KIND.predictions(TASK, values, tokens).prediction
     return str(found)
 
 
@@ -172,7 +172,7 @@ def test_where_every_question_has_an_answer_one_is_always_given(tokenizer):
     tokens = KIND.encode(tokenizer, TASK, rows(("w1", "w2 w3", ["w2"])), 16)
     values = np.zeros((len(tokens.ids), 2), dtype=np.float32)
     values[0] = 100
-    assert KIND.predictions(TASK, values, tokens)["prediction"] == ["w2"]
+    assert KIND.predictions(TASK, values, tokens).prediction == ["w2"]
 
 
 def values_of(tokens: Tokens, seed: int = 0) -> np.ndarray:
@@ -184,7 +184,7 @@ def test_the_score_is_the_mean_over_questions_with_exact_match_beside_it(tokeniz
     assert len(tokens) > 30
     values = values_of(tokens)
     values[tokens.offsets[:-1].numpy()[::2]] += 4  # some answers are empty
-    columns = KIND.predictions(TASK, values, tokens)
+    columns = vars(KIND.predictions(TASK, values, tokens))
     pairs = list(zip(columns["label"], columns["prediction"], strict=True))
     assert len(pairs) == 30
     assert 0 < sum(not given for _, given in pairs) < 30
@@ -217,8 +217,8 @@ def test_some_questions_are_scored_alone(tokenizer):
     """A held-out share, or a sample, is scored by the rows that it names, in whatever order."""
     tokens = split(tokenizer, 12)
     values, chosen = values_of(tokens), torch.tensor([7, 2, 10])
-    whole, some = KIND.predictions(TASK, values, tokens), tokens.select(chosen)
-    alone = KIND.predictions(TASK, values[tokens.places(chosen).numpy()], some)
+    whole, some = vars(KIND.predictions(TASK, values, tokens)), tokens.select(chosen)
+    alone = vars(KIND.predictions(TASK, values[tokens.places(chosen).numpy()], some))
     for name in ("label", "prediction"):
         assert alone[name] == [whole[name][row] for row in chosen.tolist()]
 
@@ -226,7 +226,7 @@ def test_some_questions_are_scored_alone(tokenizer):
 def test_what_is_stored_gives_the_score_again(tokenizer, tmp_path: Path):
     tokens = split(tokenizer, 20, train=False)
     values = values_of(tokens, 1)
-    pd.DataFrame(KIND.predictions(TASK, values, tokens)).to_parquet(tmp_path / "predictions.parquet")
+    pd.DataFrame(vars(KIND.predictions(TASK, values, tokens))).to_parquet(tmp_path / "predictions.parquet")
     read = pd.read_parquet(tmp_path / "predictions.parquet")
     sums = np.stack(read.sums.to_list())
     expected = KIND.score(TASK, {"validation": values}, {"validation": tokens}).score

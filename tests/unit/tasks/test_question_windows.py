@@ -95,7 +95,7 @@ def test_a_long_question_is_cut_and_its_windows_keep_room(tokenizer):
 def test_a_context_without_tokens_has_an_empty_answer(tokenizer):
     tokens = KIND.encode(tokenizer, TASK, rows(("w1", " ", []), ("w1", "w2", ["w2"])), 16)
     values = np.ones((len(tokens.ids), 2), dtype=np.float32)
-    assert KIND.predictions(TASK, values, tokens)["prediction"] == ["", "w2"]
+    assert KIND.predictions(TASK, values, tokens).prediction == ["", "w2"]
 
 
 def test_a_slow_tokenizer_is_refused(tokenizer):

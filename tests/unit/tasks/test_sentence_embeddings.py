@@ -113,7 +113,7 @@ def test_scores_are_scaled_to_0_to_1(tokenizer):
     task = Task("sick", "SICK", TASK.columns, TASK.score, 0, {}, kind=TASK.kind, scale=(1.0, 5.0))
     tokens = KIND.encode(tokenizer, task, rows(PAIRS[:3], [1.0, 2.0, 5.0]), 16)
     assert tokens.labels.tolist() == [0.0, 0.25, 1.0]
-    stored = KIND.predictions(task, np.ones((3, 1), dtype=np.float32), tokens)
+    stored = vars(KIND.predictions(task, np.ones((3, 1), dtype=np.float32), tokens))
     assert stored["label"].tolist() == [1.0, 2.0, 5.0]
 
 
@@ -173,7 +173,7 @@ def test_the_output_is_the_cosine_of_the_two_vectors(tokenizer):
     expected = (one * other).sum(1) / np.sqrt((one**2).sum(1) * (other**2).sum(1))
     assert np.allclose(output.logits[:, 0].numpy(), expected, atol=1e-6)
     assert output.logits[3, 0] == pytest.approx(1.0)  # the two texts of this pair are the same
-    stored = KIND.predictions(TASK, KIND.logits(output).numpy(), tokens)
+    stored = vars(KIND.predictions(TASK, KIND.logits(output).numpy(), tokens))
     assert np.allclose(stored["prediction"], expected, atol=1e-6)
     assert np.allclose(np.stack(stored["logits"])[:, 0], stored["prediction"])
 
@@ -293,7 +293,7 @@ def test_degenerate_answers_score_0_and_are_flagged():
 def test_vectors_and_their_cosines_score_alike(tokenizer):
     tokens = KIND.encode(tokenizer, TASK, rows(), 16)
     vectors = logits(model(), tokens, tiny.CPU)
-    stored = np.stack(KIND.predictions(TASK, vectors, tokens)["logits"])
+    stored = np.stack(KIND.predictions(TASK, vectors, tokens).logits)
     both = [KIND.score(TASK, {"validation": values}, {"validation": tokens}).score for values in (vectors, stored)]
     assert both[0] == both[1]
 

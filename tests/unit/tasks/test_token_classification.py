@@ -154,7 +154,7 @@ def test_entity_f1_by_hand():
     assert KIND.sums(NER, values, tokens).tolist() == [[1, 3, 2]]
     scored = KIND.score(NER, {"validation": values}, {"validation": tokens})
     assert (scored.metrics, scored.score) == ({"entity_f1": pytest.approx(0.4)}, pytest.approx(40))
-    assert KIND.predictions(NER, values, tokens)["prediction"][0].tolist() == [*map(TAGS.index, given)]
+    assert KIND.predictions(NER, values, tokens).prediction[0].tolist() == [*map(TAGS.index, given)]
 
 
 def test_token_accuracy_is_that_of_all_words():
@@ -241,7 +241,7 @@ def test_scores_from_sums_of_nothing_are_zero(name: Kind):
 
 def test_what_is_stored_gives_the_score_again(tmp_path: Path):
     tokens, values = split(), np.random.default_rng(1).normal(size=(len(split().ids), 3)).astype(np.float32)
-    frame = pd.DataFrame(KIND.predictions(POS, values, tokens))
+    frame = pd.DataFrame(vars(KIND.predictions(POS, values, tokens)))
     frame.to_parquet(tmp_path / "predictions.parquet")
     read = pd.read_parquet(tmp_path / "predictions.parquet")
     right = sum(int((a == b).sum()) for a, b in zip(read.label, read.prediction, strict=True))
