@@ -29,7 +29,7 @@ from results.format.layout import digest
 COMPUTES = ("theseus", "baselines", "benchmarks.training", "benchmarks.tasks.metrics", "benchmarks.tasks.kind",
             "benchmarks.tasks.kinds", "benchmarks.tasks.language_model", "benchmarks.tasks.tokens",
             "benchmarks.tasks.spans", "benchmarks.tasks.bi_encoder", "benchmarks.tasks.pooling",
-            "benchmarks.models.loading", "benchmarks.machine.device")  # fmt: skip
+            "benchmarks.models.loading", "benchmarks.machine.device", "results.format.scores")  # fmt: skip
 TRAINING = tuple(
     f"benchmarks.training.{file.stem}"
     for file in sorted((ROOT / "benchmarks" / "training").glob("*.py"))

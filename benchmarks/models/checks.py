@@ -14,11 +14,11 @@ from transformers import AutoConfig, AutoModel
 
 from benchmarks.base.errors import SuiteError
 from benchmarks.base.hub import check_cached, told
+from benchmarks.models.contents import own_files
 from benchmarks.models.loading import folder_of, load_finetuned, load_tokenizer, model_class, under_a_new_head
 from benchmarks.models.safety import check_folder, check_model_folder
 from benchmarks.models.source import WEIGHTS, EncoderSource
 from benchmarks.tasks import kinds
-from benchmarks.tasks.pooling import own_files
 from benchmarks.tasks.table import Task
 from results.format.errors import UserError
 from theseus import find_blocks

@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.models.source import WEIGHTS
-from benchmarks.tasks.pooling import own_files
+from benchmarks.tasks.pooling import MEAN, pooling_of, unusual_part
+from results.format import layout
 from results.format.untrusted import file_digest
 
 # The names that transformers' config and tokenizer classes ask for.
@@ -28,6 +29,12 @@ TEXTS = (
 def names(folder: Path) -> list[str]:
     """The files that are read, in a fixed order."""
     return [name for name in (WEIGHTS, *sorted(TEXTS)) if (folder / name).is_file()] + own_files(folder)
+
+
+def own_files(folder: Path) -> list[str]:
+    """The files that a run reads beside the model's: that of the pooling, unless it is the mean, and the list of parts,
+    where it is not a usual one."""
+    return ([] if pooling_of(folder) == MEAN else [layout.POOLING]) + ([layout.MODULES] if unusual_part(folder) else [])
 
 
 def hash_of(folder: Path, weights: str) -> str:

@@ -21,13 +21,13 @@ from baselines.method import Output
 from benchmarks.base.code_hash import hash_of
 from benchmarks.base.identity import packages
 from benchmarks.machine.settings import Device
+from benchmarks.models.contents import own_files
 from benchmarks.models.source import WEIGHTS
 from benchmarks.plans.run import Run
 from benchmarks.runs.store import Store
 from benchmarks.runs.tensor_cache import Arrays, Stored, stored
 from benchmarks.runs.tokens import tokenise, tokens_key
 from benchmarks.tasks.data import TRAIN
-from benchmarks.tasks.pooling import own_files
 from benchmarks.tasks.tokens import Tokens
 from benchmarks.training.fit import Outputs
 from benchmarks.training.forward import predecessor_outputs

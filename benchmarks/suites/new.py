@@ -27,7 +27,7 @@ from benchmarks.suites.file import available
 from benchmarks.suites.suite import load_suite
 from benchmarks.tasks import kinds
 from benchmarks.tasks.data import TRAIN
-from benchmarks.tasks.own.columns import label_column, text_columns
+from benchmarks.tasks.own.columns import NO_LABEL, kind_of, label_column, text_columns
 from benchmarks.tasks.own.facts import Facts
 from benchmarks.tasks.own.files import read_file
 from benchmarks.tasks.own.source import own_source
@@ -48,7 +48,7 @@ title = {title} # the report's heading
 description = {description} # a paragraph below it
 seeds = [1, 2, 3] # every method runs once per seed
 successor_layers = {successor} # of the small model; it divides the encoder's {layers}
-held_out = 0.1 # share of train that no run trains on: it can choose a checkpoint
+held_out = {held_out} # share of train that no run trains on: it can choose a checkpoint
 
 [tasks.{name_of_task}]
 {task}
@@ -121,7 +121,8 @@ def new_suite(file: Path, wanted: Wanted) -> str:
     assert facts is not None
     _write(file, _text(file, name, wanted, own, facts))
     columns = " and ".join(repr(column) for column in own.columns)
-    return f"{file}: text in {columns}, label in {own.label!r}: {facts.line()}; next: python -m benchmarks plan {file}"
+    label = f", label in {own.label!r}" if kinds.find(own.task_kind).labelled else ""
+    return f"{file}: text in {columns}{label}: {facts.line()}; next: python -m benchmarks plan {file}"
 
 
 def _own(wanted: Wanted) -> OwnData:
@@ -129,10 +130,11 @@ def _own(wanted: Wanted) -> OwnData:
     if wanted.kind not in (None, *known):
         raise SuiteError(f"--kind {wanted.kind}: {nearest(str(wanted.kind), known)}")
     rows = read_file(wanted.data, wanted.data.name)
-    label = label_column(rows, wanted.label)
+    kind, label = wanted.kind, NO_LABEL
+    if kind in (None, REGRESSION) or kinds.find(str(kind)).labelled:
+        label = label_column(rows, wanted.label)
+        kind = kind or kind_of(rows.columns[label][0])
     columns = text_columns(rows, wanted.text, label)
-    lists = isinstance(rows.columns[label][0], list)
-    kind = wanted.kind or ("token-classification" if lists else None)
     dev = os.path.abspath(wanted.dev) if wanted.dev else None
     try:
         return OwnData(train=os.path.abspath(wanted.data), dev=dev, kind=kind, columns=columns, label=label)
@@ -160,6 +162,7 @@ def _text(file: Path, name: str, wanted: Wanted, own: OwnData, facts: Facts) -> 
     return TEMPLATE.format(
         file=file.name, name=_toml(name), title=_toml(f"{name}: {layers} to {half} layers"), layers=layers,
         description=_toml(f"{wanted.data.name} ({facts.kind}) with {called}."), successor=half,
+        held_out=0 if kinds.find(own.task_kind).windows else 0.1,
         name_of_task=name, task="\n".join(_task(file, wanted, own, facts)), encoder_name=_toml(called),
         encoder=_toml(str(wanted.encoder.absolute())), hidden=hidden, epochs=epochs, seen=epochs * rows,
         batch=32 if rows >= 1_000 else 16, rate=rate, deep_rate=deep_rate,
@@ -173,7 +176,8 @@ def _task(file: Path, wanted: Wanted, own: OwnData, facts: Facts) -> Iterator[st
     else:
         yield "dev_share = 0.1 # of the file becomes dev: scored, never trained on"
     yield f"columns = {_toml(own.columns)} # the text, a pair of texts, or the list of words"
-    yield f"label = {_toml(own.label)} # the column with the label"
+    if kinds.find(own.task_kind).labelled:
+        yield f"label = {_toml(own.label)} # the column with the label"
     yield f"kind = {_toml(facts.kind)} # there are: {', '.join((*kinds.names(), REGRESSION))}"
     if 0 < len(facts.labels) <= NAMED:
         yield f"labels = {_toml(list(facts.labels))} # in id order"

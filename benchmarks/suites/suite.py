@@ -23,6 +23,7 @@ from benchmarks.models.settings import Encoder
 from benchmarks.suites.arms import PREDECESSOR, PREDECESSOR_ARM, Arm, check_budgets, check_keys, overlaid
 from benchmarks.suites.file import read_suite, suite_path
 from benchmarks.suites.speed import Speed
+from benchmarks.tasks import kinds
 from benchmarks.tasks.settings import Data, OwnData
 from benchmarks.tasks.table import TASKS, find_task
 from benchmarks.training.settings import Training
@@ -165,6 +166,7 @@ class Suite(Config):
             self._check_task(name)
         if PREDECESSOR in self.arms:
             raise ValueError("the predecessor is not an arm: write its settings in [predecessor]")
+        self._check_held_out()
         if self.protocol == "held_out" and not self.held_out:
             raise ValueError("protocol = held_out needs held_out above 0, the share of the training set that chooses")
         if not self.successor_layers < self.encoder.layers or self.encoder.layers % self.successor_layers:
@@ -195,6 +197,17 @@ class Suite(Config):
     def own(self, task: str) -> OwnData | None:
         """The user's own data of a task; None for a built-in task."""
         return self.task[task].own if task in self.task else None
+
+    def _check_held_out(self) -> None:
+        """A share of the training rows that a kind of task, or the suite's own wish, does not allow to score as dev."""
+        for name in self.tasks if self.held_out else ():
+            own = self.own(name)
+            if own and own.group:
+                raise ValueError(f"tasks.{name}.group keeps rows together, but held_out draws rows: set held_out = 0")
+            if own and kinds.find(own.task_kind).windows:
+                raise ValueError(
+                    f"tasks.{name}: rows held out of {own.kind} are not scored as dev is: set held_out = 0"
+                )
 
     def _check_arms(self) -> None:
         for name, arm in self.arms.items():

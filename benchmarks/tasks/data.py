@@ -173,11 +173,16 @@ def place_of(source: Source, split: str) -> str:
 def check_revision(source: Source, split: str, rows: Dataset) -> None:
     """Raises `SuiteError` for rows of another commit than the pinned one. Where the hub cannot be asked, datasets gives
     the newest that it has in its cache, with a warning, whatever commit was asked for."""
-    found = {Path(file["filename"]).parent.name for file in rows.cache_files} - {source.revision}
-    if source.folder is None and source.revision is not None and found:
+    if source.folder is None and source.revision is not None:
+        check_commit(place_of(source, split), source.revision, rows, "set GLUE_DIR to a local copy")
+
+
+def check_commit(place: str, revision: str, rows: Dataset, instead: str) -> None:
+    """Raises `SuiteError` unless all rows are of the commit `revision`."""
+    if found := {Path(file["filename"]).parent.name for file in rows.cache_files} - {revision}:
         raise SuiteError(
-            f"{place_of(source, split)} cannot be had: the hub is out of reach, and what datasets gives from its cache "
-            f"is of {min(found)}: connect this machine, or set GLUE_DIR to a local copy"
+            f"{place} cannot be had: the hub is out of reach, and what datasets gives from its cache is of "
+            f"{min(found)}: connect this machine, or {instead}"
         )
 
 

@@ -42,10 +42,14 @@ class Kind(Objective, ABC):
     """Whether the model has weights for the task above its encoder."""
     words: ClassVar[bool] = False
     """Whether a text is a list of words, each with a label, so that no part of it may be cut off."""
+    windows: ClassVar[bool] = False
+    """Whether a row that is scored may give several examples, although one of training gives one."""
     reads_rows: ClassVar[bool] = False
     """Whether scores need the split's texts (`Tokens.rows`)."""
     keeps_head: ClassVar[bool] = False
     """Whether a run starts from the head that was saved with the encoder, if it has one."""
+    labelled: ClassVar[bool] = True
+    """Whether a user's rows have a column with labels."""
     chunked: ClassVar[bool] = False
     """Whether a user's texts are cut into chunks of `words` words when they are converted."""
     converts_by: ClassVar[frozenset[str]] = frozenset()

@@ -12,9 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.base.errors import SuiteError
+from results.format import limits
 from results.format.layout import MODULES
 from results.format.layout import POOLING as FILE
-from results.format.untrusted import load
+from results.format.untrusted import load, read_bytes, text
 
 MEAN = "mean"
 OLD = re.compile("pooling_mode_(.*?)(_tokens?)?")  # keys of older sentence-transformers, true or false
@@ -31,9 +33,26 @@ def pooling_of(folder: Path) -> str:
     return "+".join(map(str, named)) if isinstance(named, list) else str(named)
 
 
-def own_files(folder: Path) -> list[str]:
-    """The files that a run reads beside the model's: that of the pooling, unless it is the mean."""
-    return [] if pooling_of(folder) == MEAN else [FILE]
+def check_parts(folder: Path) -> None:
+    """Raises `SuiteError` for a sentence-transformers folder with parts that are not known here, such as a dense layer:
+    without them its vectors would be another model's."""
+    if odd := unusual_part(folder):
+        raise SuiteError(
+            f"{folder.name}: {MODULES} lists {odd}, and only a transformer, a pooling in {FILE} and a normalisation "
+            "are known: save a model without it"
+        )
+
+
+def unusual_part(folder: Path) -> str:
+    """The first part of a folder that is not a usual one; empty if there is none."""
+    if not (folder / MODULES).is_file():
+        return ""
+    try:
+        listed = json.loads(read_bytes(folder / MODULES, limits.MODEL_CONFIG))
+        named = [(str(part["type"]).rpartition(".")[2], part["path"]) for part in listed]
+    except (ValueError, RecursionError, KeyError, TypeError):
+        return "what is not a list of parts"
+    return next((text(name, 60) for name, path in named if (path, name) not in PARTS and name != "Normalize"), "")
 
 
 def write(folder: Path, pooling: str, width: int) -> None:

@@ -27,8 +27,8 @@ from baselines.method import Batch
 from baselines.parts.losses import full_precision
 from benchmarks.base.errors import SuiteError
 from benchmarks.tasks.kind import Logits, Summed, check_text, of_sums
-from benchmarks.tasks.own.checks import check_texts
-from benchmarks.tasks.own.files import Rows
+from benchmarks.tasks.own.checks import check_outputs, check_texts
+from benchmarks.tasks.own.files import Part, Rows
 from benchmarks.tasks.own.labels import Labels
 from benchmarks.tasks.settings import OwnData
 from benchmarks.tasks.spans import Pair, Places, best_span, exact_match, f1, pairs, windows
@@ -49,12 +49,14 @@ class QuestionAnswering(Summed):
     per_token = True
     classes = False
     reads_rows = True
+    windows = True
+    HEAD_WIDTH = 2  # the starts and the ends
 
     def config(self, task: Task) -> dict[str, Any]:
         return {"num_labels": self.outputs(task)}
 
     def outputs(self, task: Task) -> int:
-        return 2
+        return self.HEAD_WIDTH
 
     def logits(self, output: Any) -> torch.Tensor:
         return torch.stack((output.start_logits, output.end_logits), dim=-1)
@@ -113,6 +115,11 @@ class QuestionAnswering(Summed):
             "label": pa.array(answers, pa.list_(pa.string())),
             "start": pa.array(starts, pa.list_(pa.int64())),
         }
+
+    def compared(self, own: OwnData, labels: Labels, train: Part, dev: Part) -> list[str]:
+        """About three characters make a token, and windows overlap by a half."""
+        check_outputs(dev, sum(map(len, dev.columns[own.columns[1]].to_pylist())) // 3 * 2 * self.HEAD_WIDTH)
+        return []
 
     def encode(self, tokenizer: Any, task: Task, rows: Any, max_length: int, train: bool = False) -> Tokens:
         if not tokenizer.is_fast:

@@ -28,9 +28,9 @@ from benchmarks.tasks.bi_encoder import BiEncoder, Spans
 from benchmarks.tasks.kind import Kind, Logits, check_text
 from benchmarks.tasks.metrics import PearsonSpearman, Scored
 from benchmarks.tasks.own.checks import check_texts
-from benchmarks.tasks.own.files import Rows
+from benchmarks.tasks.own.files import Part, Rows
 from benchmarks.tasks.own.labels import Labels, encoded, find_labels
-from benchmarks.tasks.pooling import pooling_of
+from benchmarks.tasks.pooling import check_parts, pooling_of
 from benchmarks.tasks.settings import REGRESSION, OwnData
 from benchmarks.tasks.table import AT_CHANCE, CONSTANT, ONE_CLASS, Score, Task
 from benchmarks.tasks.tokens import Tokens
@@ -50,6 +50,8 @@ class SentenceEmbeddings(Kind):
         return {}
 
     def wrap(self, model: Any, folder: Path | None) -> Any:
+        if folder is not None:
+            check_parts(folder)
         return BiEncoder(model, "mean" if folder is None else pooling_of(folder))
 
     def width(self, task: Task, hidden_size: int) -> int:
@@ -98,6 +100,16 @@ class SentenceEmbeddings(Kind):
         check_texts(own, rows)
         values = pa.array(encoded(replace(labels, kind=REGRESSION), own.label, rows), pa.float32())
         return {name: pa.array(rows.columns[name], pa.string()) for name in own.columns} | {"label": values}
+
+    def compared(self, own: OwnData, labels: Labels, train: Part, dev: Part) -> list[str]:
+        low, high = labels.scale or (0.0, 1.0)
+        for place, score in enumerate(dev.columns["label"].to_pylist()):
+            if not np.float32(low) <= np.float32(score) <= np.float32(high):
+                raise SuiteError(
+                    f"{dev.at(place)}: score {score:g} lies outside those of the training data, {low:g} to {high:g}: "
+                    "set scale = [lowest, highest]"
+                )
+        return []
 
     def encode(self, tokenizer: Any, task: Task, rows: Any, max_length: int, train: bool = False) -> Tokens:
         """Each text of a pair is cut at `max_length` tokens. A text without any token becomes one of padding."""
@@ -148,7 +160,8 @@ class SentenceEmbeddings(Kind):
 def _scale(task: Task) -> tuple[float, float]:
     if task.scale is None or not task.scale[0] < task.scale[1]:
         raise SuiteError(f"{task.name}: the task needs a scale, its lowest and its highest score, not {task.scale}")
-    return task.scale
+    low, high = task.scale
+    return float(np.float32(low)), float(np.float32(high))  # as the scores are stored
 
 
 def cosines(values: NDArray[Any]) -> NDArray[np.float32]:

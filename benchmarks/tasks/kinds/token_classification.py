@@ -22,8 +22,9 @@ from baselines.method import Batch
 from baselines.parts.losses import distillation_loss, full_precision
 from benchmarks.base.errors import SuiteError
 from benchmarks.tasks.kind import Logits, Summed, check_labels
+from benchmarks.tasks.own.checks import check_outputs, is_unicode
 from benchmarks.tasks.own.facts import listed
-from benchmarks.tasks.own.files import Rows
+from benchmarks.tasks.own.files import Part, Rows
 from benchmarks.tasks.own.labels import Labels, check_classes
 from benchmarks.tasks.settings import OwnData
 from benchmarks.tasks.table import Task
@@ -81,7 +82,7 @@ class TokenClassification(Summed):
             raise ValueError("token-classification takes one column with the list of words, and no scale")
 
     def find_labels(self, own: OwnData, train: Rows) -> Labels:
-        tags = {str(tag) for row in range(len(train)) for tag in _listed(train, own.label, row)}
+        tags = {tag for row in range(len(train)) for tag in _tags(train, own.label, row)}
         # O first: an untrained head, and the answer of a tie, then tends to it
         labels = own.labels or train.classes.get(own.label) or sorted(tags, key=lambda tag: (tag != "O", tag))
         check_classes(train, own.label, labels, tags)
@@ -93,21 +94,25 @@ class TokenClassification(Summed):
         ids = {str(i) if labels.by_id else name: i for i, name in enumerate(labels.labels)}
         (column,) = own.columns
         words = [_listed(rows, column, row) for row in range(len(rows))]
-        given = [_listed(rows, own.label, row) for row in range(len(rows))]
+        given = [_tags(rows, own.label, row) for row in range(len(rows))]
         for row, (sentence, tags) in enumerate(zip(words, given, strict=True)):
             if len(sentence) != len(tags):
                 raise SuiteError(f"{rows.at(row)}: {len(sentence)} words in {column!r} and {len(tags)} labels")
-            if odd := [word for word in sentence if not isinstance(word, str)]:
+            if odd := [word for word in sentence if not isinstance(word, str) or not is_unicode(word)]:
                 raise SuiteError(f"{rows.at(row)}: column {column!r} has {shown(odd[0])}, which is not text")
-            if odd := [tag for tag in tags if str(tag) not in ids]:
+            if odd := [tag for tag in tags if tag not in ids]:
                 raise SuiteError(
                     f"{rows.at(row)}: label {shown(odd[0])} is not one of {listed(labels.labels)}: correct it, or name "
                     "it in labels"
                 )
         return {
             column: pa.array(words, pa.list_(pa.string())),
-            "label": pa.array([[ids[str(tag)] for tag in tags] for tags in given], pa.list_(pa.int64())),
+            "label": pa.array([[ids[tag] for tag in tags] for tags in given], pa.list_(pa.int64())),
         }
+
+    def compared(self, own: OwnData, labels: Labels, train: Part, dev: Part) -> list[str]:
+        check_outputs(dev, len(dev.columns["label"].flatten()) * len(labels.labels))
+        return []
 
     def encode(self, tokenizer: Any, task: Task, rows: Any, max_length: int, train: bool = False) -> Tokens:
         sentences, labels = (rows.data[column].to_pylist() for column in (*task.columns, "label"))
@@ -165,6 +170,16 @@ def _listed(rows: Rows, name: str, row: int) -> list[Any]:
     if not value:
         raise SuiteError(f"{rows.at(row)}: column {name!r} is an empty list: remove the row")
     return value
+
+
+def _tags(rows: Rows, name: str, row: int) -> list[str]:
+    """The labels of a row's words as text. Raises `SuiteError` for a label that is missing or neither text nor a whole
+    number."""
+    found = _listed(rows, name, row)
+    for tag in found:
+        if not (type(tag) is int or (isinstance(tag, str) and tag.strip() and is_unicode(tag))):
+            raise SuiteError(f"{rows.at(row)}: column {name!r} has {shown(tag)}, but a label is text or a whole number")
+    return [str(tag) for tag in found]
 
 
 def _encoded(

@@ -9,11 +9,12 @@ from benchmarks.base.errors import SuiteError
 from benchmarks.tasks.own.files import Part, Rows
 from benchmarks.tasks.own.labels import Labels
 from benchmarks.tasks.settings import OwnData
-from results.format import limits
+from results.format import layout, limits
 from results.format.untrusted import shown
 
 OF_TWO = ("f1_accuracy", "matthews_correlation")
 PROTOCOLS = 3  # checkpoints whose predictions are stored
+BYTES = 5  # of a stored number; random ones take 4.9
 
 
 def check_texts(own: OwnData, rows: Rows) -> None:
@@ -24,11 +25,11 @@ def check_texts(own: OwnData, rows: Rows) -> None:
                 raise SuiteError(f"{rows.at(row)}: column {name!r} is empty: give the row a text, or remove it")
             if not isinstance(value, str):
                 raise SuiteError(f"{rows.at(row)}: column {name!r} has {shown(value)}, which is not text")
-            if not _is_unicode(value):
+            if not is_unicode(value):
                 raise SuiteError(f"{rows.at(row)}: column {name!r} has half of a surrogate pair: write UTF-8 text")
 
 
-def _is_unicode(value: str) -> bool:
+def is_unicode(value: str) -> bool:
     """JSON can write halves of surrogate pairs, which no encoding holds."""
     try:
         value.encode()
@@ -64,13 +65,19 @@ def check_classes_of_splits(own: OwnData, labels: Labels, train: Part, dev: Part
             if value not in known:
                 name = labels.labels[value]
                 raise SuiteError(f"{dev.at(place)}: class {shown(name)} has no row in the training data")
-    most = limits.PREDICTION_VALUES // PROTOCOLS // max(1, len(labels.labels))
-    if len(given) > most:
-        raise SuiteError(
-            f"{dev.rows.place}: dev has {len(given):,} rows, and with {len(labels.labels):,} classes {most:,} is the "
-            "limit: take a part of it"
-        )
+    check_outputs(dev, len(given) * max(1, len(labels.labels)))
     return _odd(labels, taken, given)
+
+
+def check_outputs(dev: Part, values: int) -> None:
+    """Raises `SuiteError` for a dev split whose outputs, so many numbers at each of three checkpoints, would make a
+    file of predictions that no report reads: that must not show after the training."""
+    most = min(limits.PREDICTION_VALUES, limits.FILES[layout.PREDICTIONS] // BYTES) // PROTOCOLS
+    if values > most:
+        raise SuiteError(
+            f"{dev.rows.place}: a model gives about {values:,} numbers for the {len(dev.chosen):,} rows of dev, and "
+            f"{most:,} is the limit of what is stored: take a part of it"
+        )
 
 
 def _odd(labels: Labels, train: Sequence[float], dev: Sequence[float]) -> list[str]:

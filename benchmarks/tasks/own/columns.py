@@ -13,12 +13,13 @@ from results.format.untrusted import text
 
 LABELS = (
     "label", "labels", "class", "category", "target", "intent", "topic", "sentiment", "score", "rating", "y", "tags",
-    "ner_tags", "pos_tags", "upos",
+    "ner_tags", "pos_tags", "upos", "answers",
 )  # fmt: skip
+NO_LABEL = "label"  # the default, which a kind without labels never reads
 PAIRS = (
     ("sentence1", "sentence2"), ("premise", "hypothesis"), ("question1", "question2"), ("question", "sentence"),
     ("text1", "text2"), ("text_a", "text_b"), ("sentence_a", "sentence_b"), ("sentence_A", "sentence_B"),
-    ("query", "passage"),
+    ("query", "passage"), ("question", "context"),
 )  # fmt: skip
 TEXTS = ("text", "tokens", "words", "sentence", "content", "review", "comment", "question", "message", "utterance")
 LOOKED_AT = 200  # rows
@@ -33,6 +34,13 @@ def label_column(rows: Rows, given: str | None) -> str:
     if len(named) == 1 or "label" in named:
         return named[0]
     raise SuiteError(f"{rows.place} has the columns {_known(rows)}: say which one is the label with --label")
+
+
+def kind_of(label: object) -> str | None:
+    """The kind of task that a label's form leaves no choice of: answers to a question, or a label for each word."""
+    if isinstance(label, dict) or (isinstance(label, list) and all(isinstance(one, dict) for one in label)):
+        return "question-answering"
+    return "token-classification" if isinstance(label, list) else None
 
 
 def text_columns(rows: Rows, given: Sequence[str], label: str) -> list[str]:

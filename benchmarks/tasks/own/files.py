@@ -150,26 +150,33 @@ def _lines(reader: Any, width: int, place: str) -> Iterator[tuple[int, list[str]
 
 
 def _json(data: bytes, place: str) -> Rows:
-    """JSON lines, or a whole file of SQuAD's form."""
-    if not data.lstrip().startswith(b'{"') or b'"paragraphs"' not in data:
+    """JSON lines, or a whole file of SQuAD's form, which is one object with a list of articles."""
+    articles = _articles(_text(data, place))
+    if articles is None:
         return _objects(data, place)
-    found = [
-        {"id": asked.get("id"), "question": asked["question"], "context": part["context"], "answers": asked["answers"]}
-        for article in _object(_text(data, place), place)["data"]
-        for part in article["paragraphs"]
-        for asked in part["qas"]
-    ]
-    columns = {name: [row[name] for row in found] for name in ("id", "question", "context", "answers")}
+    try:
+        found = [
+            (asked.get("id"), asked["question"], part["context"], asked["answers"])
+            for article in articles
+            for part in article["paragraphs"]
+            for asked in part["qas"]
+        ]
+    except (KeyError, TypeError, AttributeError) as error:
+        why = f"looks like SQuAD's form, but its parts do not fit ({' '.join(str(error).split())[:100]})"
+        raise SuiteError(f"{place} {why}: write one object a line") from None
+    columns = {name: [row[at] for row in found] for at, name in enumerate(("id", "question", "context", "answers"))}
     return Rows(place, columns, list(range(1, len(found) + 1)), "question")
 
 
-def _squad(data: bytes, place: str) -> Rows:
+def _articles(text: str) -> list[Any] | None:
+    """The articles of a file of SQuAD's form; None for JSON lines, of which the second makes the whole unreadable."""
     try:
-        return _json(data, place)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise SuiteError(
-            f"{place} looks like SQuAD's form, but its parts do not fit ({error}): write one object a line"
-        ) from None
+        whole = json.loads(text, object_pairs_hook=no_key_twice)
+    except (ValueError, RecursionError):
+        return None
+    articles = whole.get("data") if isinstance(whole, dict) else None
+    squad = isinstance(articles, list) and all(isinstance(one, dict) and "paragraphs" in one for one in articles)
+    return articles if squad and articles else None
 
 
 def _objects(data: bytes, place: str) -> Rows:
@@ -228,6 +235,6 @@ READERS: dict[str, Callable[[bytes, str], Rows]] = {
     ".csv": _delimited(","),
     ".tsv": _delimited("\t"),
     ".jsonl": _objects,
-    ".json": _squad,
+    ".json": _json,
     ".parquet": _parquet,
 }

@@ -21,9 +21,10 @@ from pydantic import TypeAdapter
 from benchmarks.base import machine_cache
 from benchmarks.base.code_hash import hash_of
 from benchmarks.base.errors import SuiteError
+from benchmarks.base.hub import told
 from benchmarks.base.identity import packages
 from benchmarks.tasks import kinds
-from benchmarks.tasks.data import TRAIN, Source, fingerprint, split_file
+from benchmarks.tasks.data import TRAIN, Source, check_commit, fingerprint, split_file
 from benchmarks.tasks.own.checks import check_splits
 from benchmarks.tasks.own.facts import Facts
 from benchmarks.tasks.own.files import Part, Rows, check_file, of_dataset, read_file
@@ -114,10 +115,12 @@ def _downloading(own: OwnData, split: str, place: str) -> Callable[[], Rows]:
         from datasets import load_dataset
 
         try:
-            return of_dataset(load_dataset(own.dataset, own.config, split=split, revision=own.revision), place)
+            found = load_dataset(own.dataset, own.config, split=split, revision=own.revision)
         except Exception as error:  # the hub client raises a dozen kinds of error
             line = " ".join(str(error).split())[:200]
-            raise SuiteError(f"{place} cannot be downloaded ({line}): name local files with train and dev") from None
+            raise SuiteError(f"{place} {told(error, line)}, or name local files with train and dev") from None
+        check_commit(place, str(own.revision), found, "name local files with train and dev")
+        return of_dataset(found, place)
 
     return read
 

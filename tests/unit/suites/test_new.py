@@ -89,7 +89,7 @@ def test_the_successor_is_the_largest_divisor_up_to_half(layers: int, half: int)
         ("two texts", {}, "has the columns headline, body, label: say which one is the text with --text"),
         ("no label", {}, "has the columns text, colour, size: say which one is the label with --label"),
         ("numbers", {}, "60 different whole numbers, which may be classes or scores"),
-        ("usual", {"kind": "spans"}, "unknown kind of task 'spans'"),
+        ("usual", {"kind": "spans"}, "--kind spans: there are: causal-lm, classification"),
         ("usual", {"text": ("body",)}, "has no column 'body'"),
         ("usual", {"label": "klass"}, "has no column 'klass'"),
         ("usual", {"text": ("text", "label", "x")}, "has no column 'x'"),

@@ -69,7 +69,7 @@ def test_a_table_of_a_child_replaces_a_list_of_its_parent(tmp_path: Path) -> Non
     ("override", "message"),
     [
         ("tasks.mine.colums=['text']", "tasks.mine: unknown key 'colums': did you mean 'columns'?"),
-        ("tasks.mine.kind=token-classification", "tasks.mine.kind: Input should be 'classification' or 'regression'"),
+        ("tasks.mine.kind=spans", "unknown kind of task 'spans': there are: causal-lm, classification"),
         ("tasks.mine.columns=[]", "tasks.mine.columns"),
         ("tasks.mine.columns=['a', 'b', 'c']", "tasks.mine.columns"),
         ("tasks.mine.columns=['text', 'text']", "must be different columns"),

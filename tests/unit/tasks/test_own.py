@@ -308,6 +308,6 @@ def test_a_file_that_is_not_there_is_named(missing: str, tmp_path: Path) -> None
 
 def test_a_data_set_that_cannot_be_downloaded_is_one_line() -> None:
     own = OwnData(dataset="me/mine", revision="a" * 40, columns=["text"])
-    with pytest.raises(SuiteError, match=r"own: me/mine@a{40} split train cannot be downloaded") as caught:
+    with pytest.raises(SuiteError, match=r"own: me/mine@a{40} split train is not cached here whole") as caught:
         own_source("own", own)
     assert "\n" not in str(caught.value)

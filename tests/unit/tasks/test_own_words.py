@@ -17,6 +17,7 @@ from benchmarks.tasks.data import TRAIN, load_splits
 from benchmarks.tasks.own.source import own_source
 from benchmarks.tasks.own.summary import summary
 from benchmarks.tasks.settings import OwnData
+from results.format import layout, limits
 from tests import tiny
 
 Rows = list[dict[str, Any]]
@@ -117,3 +118,21 @@ def test_a_path_may_begin_with_a_variable(tmp_path: Path, monkeypatch: pytest.Mo
     own = OwnData(**read_suite(suite)["task"]["ner"]["own"])
     with pytest.raises(SuiteError, match=r"ner: \$MY_DATA/train.jsonl: set MY_DATA to the folder that holds it"):
         own_source("ner", own)
+
+
+@pytest.mark.parametrize("tag", [None, True, 0.5, "", "\ud83d"])
+def test_a_label_that_is_missing_or_not_a_name_is_not_a_class(tmp_path: Path, tag: Any) -> None:
+    rows = [*SENTENCES, {"tokens": ["Ada", "lived"], "tags": ["O", tag]}]
+    with pytest.raises(SuiteError, match=r"line 7: column 'tags' has .*, but a label is text or a whole number"):
+        own_source("ner", written(tmp_path, rows))
+
+
+def test_half_of_a_surrogate_pair_is_not_a_word(tmp_path: Path) -> None:
+    with pytest.raises(SuiteError, match=r"line 7: column 'tokens' has .*, which is not text"):
+        own_source("ner", written(tmp_path, [*SENTENCES, {"tokens": ["\ud83d"], "tags": ["O"]}]))
+
+
+def test_a_dev_split_whose_predictions_no_report_would_read_is_refused(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setitem(limits.FILES, layout.PREDICTIONS, 300)
+    with pytest.raises(SuiteError, match=r"a model gives about .* numbers for the 3 rows of dev, and 20 is the limit"):
+        own_source("ner", written(tmp_path, [*SENTENCES, {"tokens": ["another", "conversion"], "tags": ["O", "O"]}]))
