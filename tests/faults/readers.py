@@ -41,6 +41,7 @@ from benchmarks.tasks.data import Source, find_source, load_splits
 from benchmarks.tasks.own.files import READERS
 from benchmarks.tasks.own.source import own_source
 from benchmarks.tasks.own.summary import summary
+from benchmarks.tasks.pooling import check_parts, pooling_of, write
 from benchmarks.tasks.settings import Data, OwnData
 from benchmarks.tasks.table import find_task
 from reports import export_table, read
@@ -64,13 +65,16 @@ COVERED = {
     "benchmarks/preflight/tokenizer_probe.py", "benchmarks/runs/checkpoint.py", "benchmarks/runs/execute.py",
     "benchmarks/runs/inputs.py", "benchmarks/runs/store.py", "benchmarks/runs/tensor_cache.py",
     "benchmarks/submission.py", "benchmarks/suites/file.py", "benchmarks/tasks/data.py", "benchmarks/tasks/formats.py",
-    "benchmarks/tasks/own/files.py", "benchmarks/tasks/own/source.py", "reports/drift/baseline.py",
+    "benchmarks/tasks/own/files.py", "benchmarks/tasks/own/source.py", "benchmarks/tasks/pooling.py",
+    "reports/drift/baseline.py",
     "reports/drift/snapshot.py", "results/format/bundles/archive.py", "results/format/bundles/importing.py",
     "results/format/bundles/safetensors_header.py", "results/format/imported.py", "results/format/predictions.py",
     "results/format/reader.py", "results/format/untrusted.py",
 }  # fmt: skip
 OURS = {
+    "benchmarks/demo/causal.py": "a text of its user's, from which it makes a model",
     "benchmarks/gpu/study.py": "an encoder that the plan has checked",
+    "benchmarks/tasks/bi_encoder.py": "only an example",
     "benchmarks/models/minilm.py": "a wheel whose hash is pinned",
     "benchmarks/plans/checks.py": "options that the suite has checked",
     "benchmarks/preflight/determinism.py": "options that the suite has checked",
@@ -232,6 +236,10 @@ def _of_inputs(folder: Path) -> dict[str, Reader]:
     own = {name: _own_file(folder / f"own{name}") for name in OWN}
     facts = Path(str(own_source("own", _own(own[".csv"])).folder)) / "facts.json"
 
+    pooled = folder / "pooled"
+    pooled.mkdir()
+    write(pooled, "cls", 32)
+
     def brought_along() -> None:
         check_predecessor(str(brought), find_task("rte"), source)
 
@@ -249,6 +257,8 @@ def _of_inputs(folder: Path) -> dict[str, Reader]:
             "predecessor config.json": Reader(brought / "config.json", brought_along),
             "predecessor weights": Reader(brought / "model.safetensors", brought_along),
             "data": Reader(glue / "rte/validation.parquet", loaded),
+            "pooling": Reader(pooled / layout.POOLING, lambda: pooling_of(pooled)),
+            "list of parts": Reader(pooled / layout.MODULES, lambda: check_parts(pooled)),
             **{f"own {name}": Reader(path, partial(_converted, path)) for name, path in own.items()},
             "facts of own data": Reader(facts, partial(_converted, own[".csv"]), silent=True),
         }

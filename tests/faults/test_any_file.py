@@ -192,7 +192,7 @@ NAMES = [
     "encoder config.json", "encoder weights", "index of shards", "shard",
     "predecessor config.json", "predecessor weights", "data", *(f"own {name}" for name in OWN), "facts of own data",
     "tsv", "tsv of scores", "part of a split", "test split", "pickled weights", "fast tokenizer.json",
-    "fast tokenizer_config.json", "slow vocab.txt",
+    "fast tokenizer_config.json", "slow vocab.txt", "pooling", "list of parts",
 ]  # fmt: skip
 tried: Counter[str] = Counter()
 
