@@ -1,6 +1,6 @@
 """MiniLM-L6, 6 to 3 layers, through the callback: part-of-speech tags (UD EWT) and sentence similarity (STS-B).
 
-    export GLUE_DIR=/data/glue UD_EWT=/data/ud_english_ewt ENCODER_DIR=/data/minilm
+    export GLUE_DIR=/data/glue EXTRA_DIR=/data/extra ENCODER_DIR=/data/minilm
     python -m tests.integration.library.real_weights
 
 Per task it prints the predecessor's score on the dev set, that of its three bottom layers without any training, and the
@@ -109,4 +109,4 @@ if __name__ == "__main__":
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
     encoder = os.environ["ENCODER_DIR"]
     print("STS-B", similarity(encoder, Path(os.environ["GLUE_DIR"])), flush=True)
-    print("POS", tags(encoder, Path(os.environ["UD_EWT"])), flush=True)
+    print("POS", tags(encoder, Path(os.environ["EXTRA_DIR"]) / "ud_english_ewt"), flush=True)

@@ -26,6 +26,6 @@ def test_sentence_similarity():
 
 
 def test_parts_of_speech():
-    found = real_weights.tags(str(folder("ENCODER_DIR")), folder("UD_EWT"))
+    found = real_weights.tags(str(folder("ENCODER_DIR")), folder("EXTRA_DIR") / "ud_english_ewt")
     assert found["untrained half"] + 0.02 < found["theseus"]
     assert found["predecessor"] - 0.05 < found["theseus"]
