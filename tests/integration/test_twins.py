@@ -16,7 +16,6 @@ from benchmarks.suites.file import available
 from benchmarks.suites.suite import load_suite
 from tests.command import cli
 
-
 SMALL = ("rte", "mrpc")
 # suite: (tasks, runs of one seed: a predecessor per task, and arms x trials x tasks)
 TWINS: dict[str, tuple[tuple[str, ...], int]] = {
