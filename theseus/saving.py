@@ -15,11 +15,13 @@ import functools
 import re
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 from theseus.errors import TheseusError
 from theseus.gates.module import GatedModule, Slot
@@ -71,6 +73,8 @@ def read_successor(stack: Any, state: dict[str, Any], prefix: str, *_: Any) -> N
 
 def _saving(model: nn.Module, stack: nn.ModuleList) -> Iterator[tuple[str, PreTrainedModel]]:
     """The transformers models around the stack, outermost first, with their names in `model`."""
+    from transformers import PreTrainedModel  # two seconds that a program which only finds layers need not wait for
+
     for path, module in model.named_modules():
         if isinstance(module, PreTrainedModel) and any(inner is stack for inner in module.modules()):
             yield path, module

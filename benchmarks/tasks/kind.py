@@ -22,11 +22,10 @@ from numpy.typing import NDArray
 
 from baselines.method import Objective
 from benchmarks.base.errors import SuiteError
-from benchmarks.tasks.metrics import Scored
 from benchmarks.tasks.own.files import Part, Rows
 from benchmarks.tasks.own.labels import Labels
 from benchmarks.tasks.settings import OwnData
-from benchmarks.tasks.table import AT_CHANCE, CONSTANT, Task
+from benchmarks.tasks.table import AT_CHANCE, CONSTANT, Scored, Task
 from benchmarks.tasks.tokens import Tokens
 from results.format.documents.run import Answered
 from results.format.scores import SUMMED, score

@@ -16,7 +16,6 @@ from __future__ import annotations
 import math
 import warnings
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from typing import Any
 
 import datasets
@@ -26,7 +25,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
-from benchmarks.tasks.table import AT_CHANCE, CONSTANT, ONE_CLASS, Score, Task
+from benchmarks.tasks.table import AT_CHANCE, CONSTANT, ONE_CLASS, Score, Scored, Task
 
 
 class _Glue(evaluate.Metric, ABC):
@@ -143,15 +142,6 @@ METRICS: dict[Score, type[_Glue]] = {
     "matthews_correlation": Matthews,
     "pearson_spearman": PearsonSpearman,
 }
-
-
-@dataclass(frozen=True)
-class Scored:
-    """Raw metrics by name, the task's score (0 to 100 by the paper's convention), and flags of degenerate cases."""
-
-    metrics: dict[str, float]
-    score: float
-    flags: list[str]
 
 
 def predict(task: Task, logits: NDArray[np.float32]) -> NDArray[Any]:

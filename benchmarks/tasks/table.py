@@ -27,6 +27,15 @@ AT_CHANCE = "no better than a constant answer"
 
 
 @dataclass(frozen=True)
+class Scored:
+    """Raw metrics by name, the task's score (0 to 100 by the paper's convention), and flags of degenerate cases."""
+
+    metrics: dict[str, float]
+    score: float
+    flags: list[str]
+
+
+@dataclass(frozen=True)
 class Task:
     """`labels` are class names in id order; a classification without any is a regression. `dev` maps each dev split to
     its row count."""

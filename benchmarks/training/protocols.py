@@ -15,8 +15,7 @@ from torch import nn
 from baselines.method import Method
 from benchmarks.machine.settings import Device
 from benchmarks.tasks import kinds
-from benchmarks.tasks.metrics import Scored
-from benchmarks.tasks.table import Task
+from benchmarks.tasks.table import Scored, Task
 from benchmarks.tasks.tokens import Tokens
 from benchmarks.training.forward import logits
 from benchmarks.training.loop import Diverged, Point

@@ -5,15 +5,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import torch
 
-try:
-    from transformers.utils.output_capturing import _active_collector
-except ImportError:  # a version whose models collect hidden states and attentions themselves
-    _active_collector = None  # type: ignore[assignment]
-collector: Any = _active_collector
+
+@cache
+def _collector() -> Any:
+    """Where transformers collects hidden states and attentions, or None in a version whose models do so themselves. It
+    is looked up when a model runs, because importing transformers takes two seconds that finding layers need not."""
+    try:
+        from transformers.utils.output_capturing import _active_collector
+    except ImportError:
+        return None
+    return _active_collector
 
 
 def _place(output: dict[str, Any]) -> str:
@@ -37,6 +43,7 @@ def with_hidden(output: Any, hidden: torch.Tensor) -> Any:
 def unrecorded(hidden: torch.Tensor) -> Iterator[None]:
     """Inside, a layer leaves no hidden states or attentions behind, so that a module of several layers counts as one.
     `hidden`: the module's input, which transformers records if it is the first of all."""
+    collector = _collector()
     collected = collector.get() if collector is not None else None
     if not collected:
         yield

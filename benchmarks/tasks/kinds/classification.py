@@ -12,14 +12,12 @@ import torch
 
 from baselines.method import PerExample
 from benchmarks.base.errors import SuiteError
-from benchmarks.tasks import metrics
 from benchmarks.tasks.kind import Kind, Logits, check_labels, check_text
-from benchmarks.tasks.metrics import Scored
 from benchmarks.tasks.own.checks import check_classes_of_splits, check_texts
 from benchmarks.tasks.own.files import Part, Rows
 from benchmarks.tasks.own.labels import Labels, encoded, find_labels
 from benchmarks.tasks.settings import OwnData
-from benchmarks.tasks.table import Task
+from benchmarks.tasks.table import Scored, Task
 from benchmarks.tasks.tokens import Tokens
 from results.format.documents.run import Answered
 
@@ -73,18 +71,26 @@ class Classification(PerExample, Kind):
         return torch.randint(0, 2, (len(lengths),), generator=generator)
 
     def score(self, task: Task, logits: Mapping[str, Logits], dev: Mapping[str, Tokens]) -> Scored:
-        return metrics.score(task, dict(logits), {split: tokens.labels.numpy() for split, tokens in dev.items()})
+        return _metrics().score(task, dict(logits), {split: tokens.labels.numpy() for split, tokens in dev.items()})
 
     def predictions(self, task: Task, logits: Logits, tokens: Tokens) -> Answered:
         return Answered(
             label=tokens.labels.numpy(),
-            prediction=metrics.predict(task, logits),
+            prediction=_metrics().predict(task, logits),
             logits=list(logits),
         )
 
 
 def _plain(names: Iterable[str]) -> list[str]:
     return [name.lower() for name in names]  # POSITIVE is positive
+
+
+def _metrics() -> Any:
+    from benchmarks.tasks import (
+        metrics,  # datasets, evaluate and scikit-learn: two seconds that a plan need not wait for
+    )
+
+    return metrics
 
 
 def _check_labels(place: str, task: Task, rows: Any) -> None:

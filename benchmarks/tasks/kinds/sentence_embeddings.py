@@ -26,13 +26,13 @@ from baselines.parts.losses import full_precision
 from benchmarks.base.errors import SuiteError
 from benchmarks.tasks.bi_encoder import BiEncoder, Spans
 from benchmarks.tasks.kind import Kind, Logits, check_text
-from benchmarks.tasks.metrics import PearsonSpearman, Scored
+from benchmarks.tasks.metrics import PearsonSpearman
 from benchmarks.tasks.own.checks import check_texts
 from benchmarks.tasks.own.files import Part, Rows
 from benchmarks.tasks.own.labels import Labels, encoded, find_labels
 from benchmarks.tasks.pooling import check_parts, pooling_of
 from benchmarks.tasks.settings import REGRESSION, OwnData
-from benchmarks.tasks.table import AT_CHANCE, CONSTANT, ONE_CLASS, Score, Task
+from benchmarks.tasks.table import AT_CHANCE, CONSTANT, ONE_CLASS, Score, Scored, Task
 from benchmarks.tasks.tokens import Tokens
 from results.format.documents.run import Answered
 
