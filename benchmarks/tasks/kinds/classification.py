@@ -86,9 +86,7 @@ def _plain(names: Iterable[str]) -> list[str]:
 
 
 def _metrics() -> Any:
-    from benchmarks.tasks import (
-        metrics,  # datasets, evaluate and scikit-learn: two seconds that a plan need not wait for
-    )
+    from benchmarks.tasks import metrics  # loads datasets and scikit-learn: two seconds that a plan saves
 
     return metrics
 
