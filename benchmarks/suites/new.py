@@ -121,7 +121,7 @@ def new_suite(file: Path, wanted: Wanted) -> str:
     assert facts is not None
     _write(file, _text(file, name, wanted, own, facts))
     columns = " and ".join(repr(column) for column in own.columns)
-    label = f", label in {own.label!r}" if kinds.find(own.task_kind).labelled else ""
+    label = "" if kinds.find(own.task_kind).chunked else f", label in {own.label!r}"
     return f"{file}: text in {columns}{label}: {facts.line()}; next: python -m benchmarks plan {file}"
 
 
@@ -131,7 +131,7 @@ def _own(wanted: Wanted) -> OwnData:
         raise SuiteError(f"--kind {wanted.kind}: {nearest(str(wanted.kind), known)}")
     rows = read_file(wanted.data, wanted.data.name)
     kind, label = wanted.kind, NO_LABEL
-    if kind in (None, REGRESSION) or kinds.find(str(kind)).labelled:
+    if kind in (None, REGRESSION) or not kinds.find(str(kind)).chunked:
         label = label_column(rows, wanted.label)
         kind = kind or kind_of(rows.columns[label][0])
     columns = text_columns(rows, wanted.text, label)
@@ -176,7 +176,7 @@ def _task(file: Path, wanted: Wanted, own: OwnData, facts: Facts) -> Iterator[st
     else:
         yield "dev_share = 0.1 # of the file becomes dev: scored, never trained on"
     yield f"columns = {_toml(own.columns)} # the text, a pair of texts, or the list of words"
-    if kinds.find(own.task_kind).labelled:
+    if not kinds.find(own.task_kind).chunked:
         yield f"label = {_toml(own.label)} # the column with the label"
     yield f"kind = {_toml(facts.kind)} # there are: {', '.join((*kinds.names(), REGRESSION))}"
     if 0 < len(facts.labels) <= NAMED:

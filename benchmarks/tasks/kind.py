@@ -47,10 +47,8 @@ class Kind(Objective, ABC):
     """Whether scores need the split's texts (`Tokens.rows`)."""
     keeps_head: ClassVar[bool] = False
     """Whether a run starts from the head that was saved with the encoder, if it has one."""
-    labelled: ClassVar[bool] = True
-    """Whether a user's rows have a column with labels."""
     chunked: ClassVar[bool] = False
-    """Whether a user's texts are cut into chunks of `words` words when they are converted."""
+    """Whether a user's rows are text without labels, which is cut into chunks of `words` words when it is converted."""
     converts_by: ClassVar[frozenset[str]] = frozenset()
     """Settings that change the rows of a user's task of this kind, and of no other."""
 

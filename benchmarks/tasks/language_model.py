@@ -45,7 +45,6 @@ class LanguageModel(Summed):
     live = True
     at_once = 8
     chunked = True
-    labelled = False
     keeps_head = True
     converts_by = frozenset({"max_length"})
     scores: Score

@@ -245,6 +245,21 @@ def test_data_of_another_revision_in_the_cache_is_not_taken_for_the_pinned(place
 
 
 @pytest.mark.slow
+def test_a_users_data_set_of_another_revision_is_not_taken_for_the_pinned(place, offered):
+    """Not even later: what was refused is not kept under the right name."""
+    table = f'[tasks.mine]\ndataset = "{PAPER.data.dataset}"\nconfig = "rte"\nrevision = "{PAPER.data.revision}"\n'
+    table += 'dev_split = "validation"\ncolumns = ["sentence1", "sentence2"]\n'
+    text = place.suite.read_text().replace('tasks = ["rte"]\n', "").replace("held_out", "# held_out")
+    place.suite.write_text(text.replace("[comparison]", f"{table}[comparison]"))
+    place.hub.add("datasets", PAPER.data.dataset, offered[1], "e" * 40)
+    fetch(place, WHOLE, ROWS.format("e" * 40))
+    for _ in range(2):
+        line = refusal(place.run(HF_HUB_OFFLINE="1"), place)
+        assert f"mine: {DATA} split train" in line
+        assert f"is of {'e' * 40}: connect this machine, or name local files" in line
+
+
+@pytest.mark.slow
 def test_rows_that_are_cut_in_the_cache_are_one_line(place):
     fetch(place, WHOLE, ROWS.format(PAPER.data.revision))
     (rows,) = (place.folder / "home" / "datasets").rglob("*-train.arrow")

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import baselines
-from benchmarks.base.errors import ROOT
 from tests import tiny
+from tests.command import checkout_with, ids_of
 
 # Classes in an order, such as stars: the loss is the squared distance of the expected class (Rothe et al. 2015, DEX).
 KIND = '''
@@ -52,22 +49,12 @@ ARMS = '[arms.layerdrop]\nmethod = "layerdrop"\ntitle = "LayerDrop"\n'
 def command(tmp_path_factory):
     """The command line of a checkout in which there is one kind more, in a folder of its own, and a suite of it."""
     folder = tmp_path_factory.mktemp("own")
-    (folder / "kinds").mkdir()
-    (folder / "kinds" / "ordinal.py").write_text(KIND)
-    added = f"import benchmarks.tasks.kinds as kinds\nkinds.__path__.append({str(folder / 'kinds')!r})\n"
-    (folder / "sitecustomize.py").write_text(added)
     rows = [f"w{7 * i % 60} w{i % 5},{1 + i % 5}" for i in range(120)]
     (folder / "stars.csv").write_text("\n".join(["text,label", *rows]) + "\n")
     suite = tiny.save_suite(folder, tiny.save_encoder(folder / "encoder"), folder, extra=ARMS)
     text = suite.read_text().replace('tasks = ["rte"]\n', "").replace("max_steps = 6", "max_steps = 3")
     suite.write_text(text.replace("[comparison]", f"{TASK}[comparison]"))
-    paths = {"PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)]), "XDG_CACHE_HOME": str(folder / "machine")}
-
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        words = [sys.executable, "-m", "benchmarks", arguments[0], str(suite), *arguments[1:]]
-        return subprocess.run(words, cwd=ROOT, env=os.environ | paths, capture_output=True, text=True, timeout=600)
-
-    return run, folder
+    return checkout_with("benchmarks.tasks.kinds", "ordinal", KIND, folder, suite), folder
 
 
 @pytest.mark.slow
@@ -85,20 +72,12 @@ def test_a_kind_in_one_file_trains_under_every_method(command, tmp_path: Path):
 @pytest.mark.slow
 def test_its_runs_ids_follow_its_file(command):
     run, folder = command
-
-    def ids() -> set[str]:
-        done = run("plan", "--json")
-        assert done.returncode == 0, done.stderr
-        return {one["run_id"] for one in json.loads(done.stdout)["runs"]}
-
-    before, file = ids(), folder / "kinds" / "ordinal.py"
-    file.write_text(
-        KIND.replace("F.mse_loss(expected(output.logits), batch", "2 * F.mse_loss(expected(output.logits), batch")
-    )
-    changed = ids()
+    before, file = ids_of(run), folder / "added" / "ordinal.py"
+    file.write_text(KIND.replace("return F.mse_loss(expected(output.logits), batch", "return 2 * F.mse_loss(batch"))
+    changed = ids_of(run)
     file.write_text(KIND)
     assert not before & changed
-    assert ids() == before
+    assert ids_of(run) == before
 
 
 @pytest.mark.slow

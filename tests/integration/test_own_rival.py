@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -13,12 +10,13 @@ import torch
 
 from baselines.finetune import Finetune
 from baselines.method import LOGITS, Output
-from benchmarks.base.errors import ROOT, SuiteError
+from benchmarks.base.errors import SuiteError
 from benchmarks.models.source import EncoderSource
 from benchmarks.plans.checks import check_wishes
 from benchmarks.training.batches import micro_batches
 from benchmarks.training.forward import predecessor_outputs
 from tests import tiny
+from tests.command import checkout_with, ids_of
 
 # Whole hidden states of mapped layers, as TinyBERT's second loss follows them (Jiao et al. 2020, section 3).
 RIVAL = '''
@@ -59,21 +57,10 @@ ARM = '[arms.hidden]\nmethod = "hidden"\ntitle = "Hidden states"\n'
 def command(tmp_path_factory):
     """The command line of a checkout in which there is one method more, in a folder of its own, and a suite of it."""
     folder = tmp_path_factory.mktemp("own")
-    (folder / "methods").mkdir()
-    (folder / "methods" / "hidden.py").write_text(RIVAL)
-    (folder / "sitecustomize.py").write_text(
-        f"import baselines\nbaselines.__path__.append({str(folder / 'methods')!r})\n"
-    )
     glue = tiny.save_glue(folder / "glue", "rte")
     suite = tiny.save_suite(folder, tiny.save_encoder(folder / "encoder"), glue)
     suite.write_text(suite.read_text().partition("[arms.finetune]")[0] + ARM)
-    paths = {"PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)]), "XDG_CACHE_HOME": str(folder / "machine")}
-
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        words = [sys.executable, "-m", "benchmarks", arguments[0], str(suite), *arguments[1:]]
-        return subprocess.run(words, cwd=ROOT, env=os.environ | paths, capture_output=True, text=True, timeout=300)
-
-    return run, folder
+    return checkout_with("baselines", "hidden", RIVAL, folder, suite), folder
 
 
 @pytest.mark.slow
@@ -94,18 +81,12 @@ def test_a_rival_that_follows_whole_hidden_states_runs(command):
 @pytest.mark.slow
 def test_its_id_follows_its_file(command):
     run, folder = command
-
-    def ids() -> set[str]:
-        done = run("plan", "--json")
-        assert done.returncode == 0, done.stderr
-        return {one["run_id"] for one in json.loads(done.stdout)["runs"] if one["arm"] == "hidden"}
-
-    before, file = ids(), folder / "methods" / "hidden.py"
+    before, file = ids_of(run, "hidden"), folder / "added" / "hidden.py"
     file.write_text(RIVAL.replace("loss = loss + batch", "loss = loss + 0.5 * batch"))
-    changed = ids()
+    changed = ids_of(run, "hidden")
     file.write_text(RIVAL)
     assert not before & changed
-    assert ids() == before
+    assert ids_of(run, "hidden") == before
 
 
 @pytest.mark.slow

@@ -22,9 +22,9 @@ from baselines.method import Batch
 from baselines.parts.losses import distillation_loss, full_precision
 from benchmarks.base.errors import SuiteError
 from benchmarks.tasks.kind import Logits, Summed, check_labels
-from benchmarks.tasks.own.checks import check_outputs, is_unicode
+from benchmarks.tasks.own.checks import check_outputs
 from benchmarks.tasks.own.facts import listed
-from benchmarks.tasks.own.files import Part, Rows
+from benchmarks.tasks.own.files import Part, Rows, is_unicode
 from benchmarks.tasks.own.labels import Labels, check_classes
 from benchmarks.tasks.settings import OwnData
 from benchmarks.tasks.table import Task

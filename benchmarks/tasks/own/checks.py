@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.base.errors import SuiteError
-from benchmarks.tasks.own.files import Part, Rows
+from benchmarks.tasks.own.files import Part, Rows, is_unicode
 from benchmarks.tasks.own.labels import Labels
 from benchmarks.tasks.settings import OwnData
 from results.format import layout, limits
@@ -27,15 +27,6 @@ def check_texts(own: OwnData, rows: Rows) -> None:
                 raise SuiteError(f"{rows.at(row)}: column {name!r} has {shown(value)}, which is not text")
             if not is_unicode(value):
                 raise SuiteError(f"{rows.at(row)}: column {name!r} has half of a surrogate pair: write UTF-8 text")
-
-
-def is_unicode(value: str) -> bool:
-    """JSON can write halves of surrogate pairs, which no encoding holds."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def check_splits(own: OwnData, train: Part, dev: Part) -> list[str]:

@@ -76,6 +76,15 @@ class Part:
         return [self.rows.columns[name][row] for row in self.chosen]
 
 
+def is_unicode(value: str) -> bool:
+    """Whether a text can be written: JSON can hold halves of surrogate pairs, which no encoding does."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def read_file(path: Path, place: str, digest: str | None = None) -> Rows:
     """The rows of a file, which messages call `place`. Raises `SuiteError` for a file that cannot be read as a whole,
     or whose sha256 is not `digest`."""

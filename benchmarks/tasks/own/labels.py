@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks.base.errors import SuiteError
 from benchmarks.tasks.own.facts import listed
-from benchmarks.tasks.own.files import Rows
+from benchmarks.tasks.own.files import Rows, is_unicode
 from benchmarks.tasks.settings import OwnData
 from benchmarks.tasks.table import Score
 from results.format import limits
@@ -116,19 +116,10 @@ def _names(rows: Rows, label: str) -> list[str]:
     for row, value in enumerate(rows.column(label)):
         if value is None or (isinstance(value, str) and not value.strip()):
             raise SuiteError(f"{rows.at(row)}: column {label!r} is empty: give the row a label, or remove it")
-        if not isinstance(value, (str, int, float)) or not _writable(value):
+        if not isinstance(value, (str, int, float)) or not is_unicode(str(value)):
             raise SuiteError(f"{rows.at(row)}: column {label!r} has {shown(value)}, but a label is text or a number")
         names.append(_name(value))
     return names
-
-
-def _writable(value: str | int | float) -> bool:
-    """JSON can write halves of surrogate pairs, which no encoding holds."""
-    try:
-        str(value).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _name(value: str | int | float) -> str:

@@ -56,7 +56,6 @@ def gates(theseus: Theseus) -> list[bool]:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> Path:
-    pytest.importorskip("setuptools", minversion="77")
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
     source.mkdir()

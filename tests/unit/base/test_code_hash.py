@@ -13,6 +13,8 @@ import baselines
 from benchmarks.base.code_hash import COMPUTES, ENTRANCES, code_hash, hash_of, reached
 from benchmarks.base.definitions import unit_of
 from benchmarks.base.errors import ROOT
+from benchmarks.tasks import kinds
+from benchmarks.tasks.kind import Summed
 from tests.unit.base.code_copy import every_second, hashes
 
 ALL = set(baselines.names())
@@ -358,6 +360,24 @@ def test_code_that_counts_uses_nothing_elsewhere_but_what_is_known_to_move_no_nu
         "RunSaver", "Computed", "cache_key", "weights_hash", "_disagreement", "stored", "TRAIN", "_check", "_generate",
         "to_finish", "_follow_parent", "Store", "place_of",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", kinds.names())
+def test_what_a_kind_of_task_computes_with_is_part_of_its_runs_ids(kind):
+    """What a kind uses without counting it checks or converts a user's rows, whose content is in the id by itself, or
+    only names what is stored. The formula of a score from sums is none of these."""
+    counted = reached(*ENTRANCES, kinds.module_of(kind))
+    found = set()
+    for key in counted:
+        module, _, own = key.partition(":")
+        if module.startswith("benchmarks.tasks."):
+            found |= {f"{used}:{name}" for used, name in unit_of(module, own).uses if f"{used}:{name}" not in counted}
+    known = ("benchmarks.base.", "benchmarks.tasks.own.", "benchmarks.tasks.settings", "benchmarks.tasks.table",
+             "benchmarks.tasks.data", "results.format.documents.", "results.format.layout", "results.format.limits",
+             "results.format.untrusted", "results.format.errors", "benchmarks.demo")  # fmt: skip
+    assert {use for use in found if not use.startswith(known)} == set()
+    if isinstance(kinds.find(kind), Summed):
+        assert {"results.format.scores:Sums", "results.format.scores:score"} <= counted
 
 
 @pytest.mark.parametrize("root", ["benchmarks.nowhere", "benchmarks.training.loop:nothing"])

@@ -9,11 +9,9 @@ from datasets import Dataset
 
 from baselines.method import Method
 from benchmarks.tasks.tokens import IGNORED, Tokens
-from benchmarks.training.dropout import MaskStream
 from benchmarks.training.fit import Fit, given_for, prepared
-from benchmarks.training.length_groups import LengthGroups
 from benchmarks.training.settings import Training
-from benchmarks.training.step import backward, stepping
+from benchmarks.training.step import stepping
 from tests import tiny
 
 STEPS = 6
@@ -48,16 +46,6 @@ def fit_of(method: Method, tokens: Tokens, model: Any, **settings: Any) -> Fit:
 
     given = given_for(1, 2, STEPS, lambda: model(4, 1), lambda _: model(4, 2))
     return prepared(method, given, 4, tokens, none, Training(**settings), 1, tiny.CPU, total=STEPS)
-
-
-def gradient(fit: Fit, groups: int = 1) -> torch.Tensor:
-    """The gradient of one batch of all examples."""
-    laid = LengthGroups(fit.model, fit.method.stack(fit.model), groups, MaskStream(), fit.tokens.objective)
-    assert laid.fits == (groups > 1)
-    fit.model.train()
-    backward(fit, torch.arange(len(fit.tokens)), laid)
-    laid.close()
-    return torch.cat([p.grad.flatten() for p in fit.model.parameters() if p.grad is not None])
 
 
 def trained(fit: Fit, stop: int | None = None, again: Fit | None = None) -> dict[str, torch.Tensor]:

@@ -27,7 +27,8 @@ from benchmarks.tasks.tokens import IGNORED, Tokens
 from benchmarks.training.forward import LivePredecessor, logits, predecessor_outputs
 from results.format.scores import score
 from tests import tiny
-from tests.unit.tasks.language import fit_of, gradient, random_split, rows, trained
+from tests.unit.tasks.gradients import gradient
+from tests.unit.tasks.language import fit_of, random_split, rows, trained
 
 KIND = kinds.find("causal-lm")
 TASK = Task("text", "Text", ("text",), "likelihood", 0, {"validation": 0}, kind="causal-lm")

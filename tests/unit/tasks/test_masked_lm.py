@@ -31,7 +31,8 @@ from benchmarks.tasks.table import AT_CHANCE, CONSTANT, Task
 from benchmarks.tasks.tokens import IGNORED, Tokens
 from benchmarks.training.forward import LivePredecessor, logits, predecessor_outputs
 from tests import tiny
-from tests.unit.tasks.language import fit_of, gradient, random_split, rows, trained
+from tests.unit.tasks.gradients import gradient
+from tests.unit.tasks.language import fit_of, random_split, rows, trained
 
 KIND = kinds.find("masked-lm")
 TASK = Task("text", "Text", ("text",), "masked_accuracy", 0, {"validation": 0}, kind="masked-lm")

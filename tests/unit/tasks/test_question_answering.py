@@ -30,6 +30,7 @@ from benchmarks.training.step import backward
 from results.format.scores import score
 from tests import tiny
 from tests.questions import KIND, TASK, rows
+from tests.unit.tasks.gradients import gradient
 
 BOTH = 3  # the label of [CLS] in a window without the answer
 
@@ -101,22 +102,16 @@ def split(tokenizer: PreTrainedTokenizerFast, examples: int = 9, train: bool = T
     return KIND.encode(tokenizer, TASK, rows(*given), length, train=train)
 
 
-def gradient(tokens: Tokens, method: Method, parts: int, groups: int) -> torch.Tensor:
-    student = model().train()
-    outputs = predecessor_outputs(model(4, seed=1), tokens, method.needs(4, 2), tiny.CPU) if method.needs(4, 2) else {}
-    fit = Fit(method, student, tokens, outputs, Training(micro_batches=parts), 1, tiny.CPU)
-    laid = LengthGroups(student, method.stack(student), groups, MaskStream(), tokens.objective)
-    assert laid.fits == (groups > 1)
-    backward(fit, torch.arange(len(tokens)), laid)
-    laid.close()
-    return torch.cat([p.grad.flatten() for p in student.parameters() if p.grad is not None])
+def pupil(tokens: Tokens, method: Method, parts: int) -> Fit:
+    outputs = predecessor_outputs(model(4, seed=1), tokens, method.needs(4, 2), tiny.CPU)
+    return Fit(method, model(), tokens, outputs, Training(micro_batches=parts), 1, tiny.CPU)
 
 
 @pytest.mark.parametrize("method", [KD(), PKD(beta=50.0)], ids=["kd", "pkd"])
 @pytest.mark.parametrize(("parts", "groups"), [(3, 1), (1, 4), (2, 3)])
 def test_micro_batches_and_length_groups_leave_the_gradient_as_it_is(tokenizer, method, parts, groups):
     tokens = split(tokenizer)
-    whole, other = gradient(tokens, method, 1, 1), gradient(tokens, method, parts, groups)
+    whole, other = gradient(pupil(tokens, method, 1)), gradient(pupil(tokens, method, parts), groups)
     assert torch.allclose(whole, other, rtol=1e-4, atol=1e-5 * float(whole.abs().max()))
 
 

@@ -23,23 +23,24 @@ from baselines.theseus import TheseusMethod
 from benchmarks.base.errors import SuiteError
 from benchmarks.models import contents
 from benchmarks.models.checks import check_predecessor
+from benchmarks.models.contents import own_files
 from benchmarks.models.loading import load_finetuned, load_pretrained
 from benchmarks.models.source import EncoderSource
 from benchmarks.plans.checks import counts
 from benchmarks.runs.predecessor_outputs import weights_hash
 from benchmarks.tasks import kinds
 from benchmarks.tasks.bi_encoder import POOLINGS, BiEncoder
-from benchmarks.tasks.pooling import pooling_of
+from benchmarks.tasks.pooling import check_parts, pooling_of
 from benchmarks.tasks.table import AT_CHANCE, CONSTANT, ONE_CLASS, Task
 from benchmarks.tasks.tokens import Tokens
-from benchmarks.training.dropout import MaskStream
 from benchmarks.training.fit import Fit
 from benchmarks.training.forward import logits, predecessor_outputs
-from benchmarks.training.length_groups import LengthGroups
 from benchmarks.training.settings import Training
-from benchmarks.training.step import backward, stepping
+from benchmarks.training.step import stepping
+from results.format.layout import MODULES
 from results.format.scores import score
 from tests import tiny
+from tests.unit.tasks.gradients import gradient
 from theseus import parameters_by_part
 
 KIND = kinds.find("sentence-embeddings")
@@ -219,19 +220,37 @@ def fit(method: Method, tokens: Tokens, parts: int = 1) -> Fit:
     return Fit(method, method.build(given()).train(), tokens, outputs, Training(micro_batches=parts), 1, tiny.CPU, 12)
 
 
-def gradient(method: Method, tokens: Tokens, parts: int) -> torch.Tensor:
-    made = fit(method, tokens, parts)
-    laid = LengthGroups(made.model, method.stack(made.model), 4, MaskStream(), tokens.objective)
-    assert not laid.fits  # the model's rows are texts, not examples
-    backward(made, torch.arange(len(tokens)), laid)
-    laid.close()
-    return torch.cat([p.grad.flatten() for p in made.model.parameters() if p.grad is not None])
+USUAL = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")]
+
+
+@pytest.mark.parametrize(
+    ("parts", "odd"),
+    [
+        (USUAL, None),
+        (USUAL[:2], None),
+        ([*USUAL, ("3_Dense", "Dense")], "Dense"),
+        ([USUAL[0], ("pool", "Pooling")], "Pooling"),
+        ("text", "what is not a list of parts"),
+    ],
+)  # fmt: skip
+def test_parts_of_a_sentence_encoder_that_are_not_known_are_refused_and_hashed(tmp_path, parts, odd):
+    """Without its dense layer an encoder's vectors would be another model's."""
+    listed = [{"path": path, "type": f"any.{name}"} for path, name in parts] if isinstance(parts, list) else parts
+    (tmp_path / MODULES).write_text(json.dumps(listed))
+    assert (MODULES in own_files(tmp_path)) == (odd is not None)
+    if odd is None:
+        return check_parts(tmp_path)
+    with pytest.raises(SuiteError, match=f"lists {odd}, and only a transformer"):
+        check_parts(tmp_path)
+    return None
 
 
 @pytest.mark.parametrize("method", [Finetune(), KD(), PKD(beta=50.0)], ids=["finetune", "kd", "pkd"])
 def test_micro_batches_leave_the_gradient_as_it_is(tokenizer, method):
     tokens = KIND.encode(tokenizer, TASK, rows(), 16)
-    whole, other = gradient(method, tokens, 1), gradient(method, tokens, 3)
+    whole, other = (  # the model's rows are texts, not examples
+        gradient(fit(method, tokens, parts), 4, fits=False) for parts in (1, 3)
+    )
     assert torch.allclose(whole, other, rtol=1e-4, atol=1e-5 * float(whole.abs().max()))
 
 

@@ -24,14 +24,12 @@ from benchmarks.tasks.kinds.token_classification import entities
 from benchmarks.tasks.table import AT_CHANCE, CONSTANT, Task
 from benchmarks.tasks.tokens import IGNORED, Tokens
 from benchmarks.training.batches import micro_batches
-from benchmarks.training.dropout import MaskStream
 from benchmarks.training.fit import Fit
 from benchmarks.training.forward import logits, predecessor_outputs
-from benchmarks.training.length_groups import LengthGroups
 from benchmarks.training.settings import Training
-from benchmarks.training.step import backward
 from results.format.scores import SUMMED, Kind, score
 from tests import tiny
+from tests.unit.tasks.gradients import gradient
 
 KIND = kinds.find("token-classification")
 TAGS = ("O", "B-per", "I-per", "B-loc", "I-loc")
@@ -197,21 +195,15 @@ def test_distillation_compares_the_words_only():
     assert float(batch.distance(SimpleNamespace(logits=values), 2.0)) == pytest.approx(float(sum(kl) / 3), rel=1e-5)
 
 
-def gradient(method: Method, parts: int, groups: int) -> torch.Tensor:
-    tokens, student = split(), model().train()
-    outputs = predecessor_outputs(model(4, seed=1), tokens, method.needs(4, 2), tiny.CPU) if method.needs(4, 2) else {}
-    fit = Fit(method, student, tokens, outputs, Training(micro_batches=parts), 1, tiny.CPU)
-    laid = LengthGroups(student, method.stack(student), groups, MaskStream(), tokens.objective)
-    assert laid.fits == (groups > 1)
-    backward(fit, torch.arange(len(tokens)), laid)
-    laid.close()
-    return torch.cat([p.grad.flatten() for p in student.parameters() if p.grad is not None])
+def pupil(method: Method, parts: int) -> Fit:
+    outputs = predecessor_outputs(model(4, seed=1), split(), method.needs(4, 2), tiny.CPU)
+    return Fit(method, model(), split(), outputs, Training(micro_batches=parts), 1, tiny.CPU)
 
 
 @pytest.mark.parametrize("method", [KD(), PKD(beta=50.0)], ids=["kd", "pkd"])
 @pytest.mark.parametrize(("parts", "groups"), [(3, 1), (1, 4), (2, 3)])
 def test_micro_batches_and_length_groups_leave_the_gradient_as_it_is(method, parts, groups):
-    whole, other = gradient(method, 1, 1), gradient(method, parts, groups)
+    whole, other = gradient(pupil(method, 1)), gradient(pupil(method, parts), groups)
     assert torch.allclose(whole, other, rtol=1e-4, atol=1e-5 * float(whole.abs().max()))
 
 
